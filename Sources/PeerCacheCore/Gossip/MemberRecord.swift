@@ -1,0 +1,47 @@
+/// What a peer tells about itself. Only the owner issues a new incarnation of its record (`GOSSIP.md` §3).
+package struct MemberRecord: Hashable, Sendable {
+    package var id: PeerID
+    /// Counter that only the owner raises: to refute a verdict or to change its record. Starts at 1.
+    package var incarnation: UInt32 = 1
+    /// As others dial it.
+    package var address: PeerAddress
+    /// Pod or host name for people; never identifies. At most 64 bytes.
+    package var name = ""
+    /// Failure domain: copies go to distinct zones first. At most 64 bytes.
+    package var zone = ""
+    /// At most 64 bytes.
+    package var region = ""
+    /// 0...1,000; a peer of weight 0 holds no slots.
+    package var weight: UInt16 = 1
+    /// For the application, at most 512 bytes.
+    package var metadata: [UInt8] = []
+    /// Lowest and highest wire version spoken.
+    package var versionLow: UInt16 = 1
+    package var versionHigh: UInt16 = 1
+    /// HLC reading at this incarnation.
+    package var hlc: UInt64 = 0
+
+    package init(id: PeerID, address: PeerAddress) {
+        self.id = id
+        self.address = address
+    }
+}
+
+/// Status of a member in the table.
+package enum MemberStatus: UInt8, Sendable, Hashable {
+    case alive, suspect, leaving, left, dead
+
+    /// Whether the member holds slots: `alive` and `suspect` do.
+    package var isPlaced: Bool { self == .alive || self == .suspect }
+}
+
+/// An entry of the member table.
+package struct Member: Hashable, Sendable {
+    package var record: MemberRecord
+    package var status: MemberStatus
+
+    package init(_ record: MemberRecord, status: MemberStatus) {
+        self.record = record
+        self.status = status
+    }
+}
