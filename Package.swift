@@ -5,6 +5,9 @@ let package = Package(
     name: "PeerCache",
     platforms: [.macOS(.v15)],
     products: [],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2")
+    ],
     targets: [
         // Debian's C libraries. SwiftPM names the missing package when pkg-config does not find one.
         .systemLibrary(
@@ -13,10 +16,17 @@ let package = Package(
 
         // Pure cores: no NIO, no Foundation, no clock, no randomness.
         .target(name: "PeerCacheCore", dependencies: ["CXXHash"]),
+        // Bytes between peers: the handshake as pure state machines.
+        .target(
+            name: "PeerCacheTransport",
+            dependencies: ["PeerCacheCore", .product(name: "Crypto", package: "swift-crypto")]),
         // Clocks and seeded randomness for tests, ours and users'.
         .target(name: "PeerCacheTesting", dependencies: ["PeerCacheCore"]),
 
         .testTarget(name: "PeerCacheCoreTests", dependencies: ["PeerCacheCore", "PeerCacheTesting"]),
+        .testTarget(
+            name: "PeerCacheTransportTests",
+            dependencies: ["PeerCacheTransport", "PeerCacheTesting", .product(name: "Crypto", package: "swift-crypto")]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -2,7 +2,7 @@ internal import CXXHash
 
 /// The secret under which a cache hashes its keys: 192 bytes, derived from the cluster's hash key and the cache's name, so that nobody
 /// outside can choose keys that collide or share a peer (`SECURITY.md` SEC19).
-package struct HashSecret: Sendable {
+package struct HashSecret: Sendable, CustomStringConvertible, CustomReflectable {
     package static let byteCount = 192
     private let bytes: [UInt8]
 
@@ -11,6 +11,10 @@ package struct HashSecret: Sendable {
         guard bytes.count == Self.byteCount else { return nil }
         self.bytes = bytes
     }
+
+    /// Without the bytes, in logs and crash reports as well (SEC4).
+    package var description: String { "HashSecret(redacted)" }
+    package var customMirror: Mirror { Mirror(self, children: [:]) }
 
     /// XXH3-64 of the key under this secret. O(length), no allocation.
     package func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {
