@@ -33,15 +33,35 @@ package enum MemberStatus: UInt8, Sendable, Hashable {
 
     /// Whether the member holds slots: `alive` and `suspect` do.
     package var isPlaced: Bool { self == .alive || self == .suspect }
+
+    /// Whether a process is believed to be there: `alive`, `suspect` and `leaving`. We keep a connection to it.
+    package var isPresent: Bool { self != .left && self != .dead }
+}
+
+/// Why a member was declared dead.
+package enum DeathCause: UInt8, Sendable, Hashable {
+    /// No frame came and no dial succeeded for a while.
+    case silent
+    /// Its connection was reset and its port refused.
+    case crashed
+    /// Its address answered as another peer of this cluster.
+    case replaced
 }
 
 /// An entry of the member table.
 package struct Member: Hashable, Sendable {
     package var record: MemberRecord
     package var status: MemberStatus
+    /// Set when `status` is `dead`, and only then.
+    package var cause: DeathCause?
+    /// HLC reading at which `dead` or `left` was issued, by whoever issued it; 0 for the other statuses. Travels with the entry, because
+    /// the departed are forgotten 24 h later, on every peer at the same full hour.
+    package var since: UInt64
 
-    package init(_ record: MemberRecord, status: MemberStatus) {
+    package init(_ record: MemberRecord, status: MemberStatus, cause: DeathCause? = nil, since: UInt64 = 0) {
         self.record = record
         self.status = status
+        self.cause = cause
+        self.since = since
     }
 }
