@@ -8,7 +8,7 @@ package typealias ConnectionID = UInt64
 package enum GossipMessage: Hashable, Sendable {
     /// Every second on each connection. `digest` is the sender's ``MembershipView/digest``; unequal ones cause a `sync`.
     case heartbeat(digest: UInt64)
-    /// Entries of the sender's table, in id order. The whole table when `wantsReply` is set or when it answers one; else only what changed.
+    /// Entries of the sender's table. All of them when `wantsReply` is set; else only what the receiver may lack.
     case sync(members: [Member], wantsReply: Bool)
 }
 

@@ -1,0 +1,65 @@
+extension GossipMachine {
+    mutating func perform(_ command: Command) {
+        switch command {
+        case .join:
+            guard stage == .idle else { return }
+            stage = .joined
+            resolveAt = now
+            retryAt = now + random.around(configuration.retryEvery)
+        case .leave:
+            guard stage == .idle || stage == .joined else { return }
+            stage = .leaving
+            resolveAt = nil
+            retryAt = nil
+            raiseIncarnation(above: me.incarnation)
+        case .update(let metadata, let weight): update(metadata: metadata, weight: weight)
+        case .sync(let peer): exchange(with: peer)
+        case .stopped: stop()
+        }
+    }
+
+    private mutating func update(metadata: [UInt8]?, weight: UInt16?) {
+        var changed = me
+        changed.metadata = metadata ?? me.metadata
+        changed.weight = weight ?? me.weight
+        guard changed != me else { return }
+        // The last incarnation is kept for nobody: a peer that changed its record four billion times needs a new id.
+        guard changed.incarnation < .max else { return effects.append(.trace(.recordRefused(me.id, .identity))) }
+        if let problem = changed.problem { return effects.append(.trace(.recordRefused(me.id, problem))) }
+        me = changed
+        raiseIncarnation(above: me.incarnation)
+    }
+
+    /// Announces our record above an incarnation that somebody holds against us.
+    mutating func raiseIncarnation(above heard: UInt32) {
+        let (next, overflow) = max(heard, me.incarnation).addingReportingOverflow(1)
+        // Nobody can outbid the last incarnation: only a new id helps.
+        if overflow { warnOfDuplicate() }
+        me.incarnation = overflow ? .max : next
+        me.hlc = now.hlc
+        setOwnStatus(stage == .leaving ? .leaving : .alive)
+    }
+
+    private mutating func setOwnStatus(_ status: MemberStatus) {
+        members[me.id] = Member(me, status: status, since: status == .left ? now.hlc : 0)
+        tableChanged = true
+        news.append(me.id)
+    }
+
+    private mutating func stop() {
+        setOwnStatus(.left)
+        settleTable()
+        announceNews()
+        for connection in connections.keys { effects.append(.close(connection, .leaving)) }
+        stage = .stopped
+        links = SortedMap()
+        connections = SortedMap()
+        dials = SortedMap()
+        places = SortedMap()
+    }
+
+    /// A stopped machine answers nothing; a dial or an accept that was still on its way ends here.
+    mutating func refuseAfterStop(_ input: Input) {
+        if case .connection(let id, .established) = input { effects.append(.close(id, .leaving)) }
+    }
+}

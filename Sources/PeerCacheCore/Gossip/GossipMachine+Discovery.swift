@@ -1,0 +1,85 @@
+extension GossipMachine {
+    mutating func resolve() {
+        effects.append(.resolve)
+        resolveAt = now + random.around(resolvePeriod)
+    }
+
+    private var resolvePeriod: Duration {
+        if !hadContact { return configuration.resolveEveryAlone }
+        return places.values.contains { !$0.isKnown } ? configuration.resolveEveryPartial : configuration.resolveEvery
+    }
+
+    /// A failed or empty answer keeps the last one: DNS that is down for a while must not make an island.
+    mutating func discovered(_ addresses: [PeerAddress], failed: Bool) {
+        guard stage == .joined, !failed, !addresses.isEmpty else { return }
+        var answer = SortedMap<PeerAddress, Place>()
+        var dropped = 0
+        for address in addresses where answer[address] == nil && address.port > 0 && !address.host.isEmpty {
+            guard answer.count < configuration.candidatesMax else {
+                dropped += 1
+                continue
+            }
+            answer[address] = places[address] ?? newPlace(at: address)
+        }
+        if dropped > 0 { effects.append(.trace(.candidatesDropped(dropped))) }
+        guard !answer.isEmpty else { return }
+        places = answer
+        placesChanged = true
+        refreshPlaces()
+        // Strangers in the answer: ask again sooner than the calm period says.
+        let sooner = now + random.around(resolvePeriod)
+        if let due = resolveAt, sooner < due { resolveAt = sooner }
+    }
+
+    private func newPlace(at address: PeerAddress) -> Place {
+        let rank = publicHash(address.description, seed: me.id.high ^ me.id.low)
+        return Place(dialAt: max(now, foreign[address]?.restUntil ?? now), backoff: configuration.backoffMin, rank: rank)
+    }
+
+    /// Marks the addresses at which a present member or this peer is. O(members + candidates), after a change of either.
+    mutating func refreshPlaces() {
+        guard placesChanged else { return }
+        placesChanged = false
+        guard !places.isEmpty else { return }
+        var taken = Set(ownAddresses)  // asked for membership, never iterated
+        for member in members.values where member.status.isPresent { taken.insert(member.record.address) }
+        let members = members
+        places.updateAll { address, place in
+            place.isKnown = taken.contains(address) || place.answered.flatMap { members[$0]?.status.isPresent } ?? false
+        }
+    }
+
+    /// An address of ours that we did not know: never dial it again. Members that claimed it are gone, if they do not talk to us.
+    mutating func meetMyself(at address: PeerAddress) {
+        if !ownAddresses.contains(address) {
+            if ownAddresses.count >= Self.ownAddressesMax { ownAddresses.removeFirst() }
+            ownAddresses.append(address)
+            placesChanged = true
+        }
+        replaceOthers(at: address, by: me.id)
+    }
+
+    /// Our own id at the other end: we dialled ourselves, or this process was cloned.
+    mutating func meetMyself(at address: PeerAddress?, _ record: MemberRecord, on id: ConnectionID) {
+        if let address { meetMyself(at: address) }
+        if record != me { warnOfDuplicate() }
+        effects.append(.close(id, .protocolError))
+    }
+
+    /// Not of this cluster: rests, and warns at most once per `warningEvery`.
+    mutating func meetForeigner(at address: PeerAddress, _ reason: ForeignReason) {
+        let restUntil = now + configuration.foreignRest
+        if let place = places[address] { places[address]?.dialAt = max(place.dialAt, restUntil) }
+        if let known = foreign[address], now - known.warnedAt < configuration.warningEvery {
+            foreign[address]?.restUntil = restUntil
+            return
+        }
+        if foreign.count >= configuration.candidatesMax {
+            foreign.removeAll { _, place in now - place.warnedAt >= configuration.warningEvery }
+            // Full of fresh ones: no room to remember the warning, so none is given.
+            if foreign.count >= configuration.candidatesMax { return }
+        }
+        foreign[address] = ForeignPlace(restUntil: restUntil, warnedAt: now)
+        emit(.foreignPeer(address, reason))
+    }
+}
