@@ -32,7 +32,7 @@ extension GossipMachine {
     }
 
     private func newPlace(at address: PeerAddress) -> Place {
-        let rank = publicHash(address.description, seed: me.id.high ^ me.id.low)
+        let rank = publicHash("\(me.id) \(address)")
         return Place(dialAt: max(now, foreign[address]?.restUntil ?? now), backoff: configuration.backoffMin, rank: rank)
     }
 
