@@ -169,6 +169,7 @@ struct GossipNetwork {
             perform(effect, by: index)
         }
         if let due = processes[index].machine.nextDeadline, due != processes[index].tickAt {
+            precondition(due.nanoseconds > time, "a deadline in the past would spin, seed \(seed)")
             processes[index].tickAt = due
             schedule(.tick(process: index, at: due.nanoseconds), at: due.nanoseconds)
         }

@@ -1,0 +1,208 @@
+import PeerCacheCore
+import PeerCacheTesting
+import Testing
+
+/// What wins, who refutes, what is forgotten, and that no message can do harm. The bench's own id is 5; 3 tells, 7 is told about.
+@Suite struct GossipMergeTests {
+    private let teller = GossipBench.id(3)
+
+    private func heard(_ bench: GossipBench, _ members: [Member], on connection: ConnectionID) -> [GossipMachine.Effect] {
+        bench.handle(.message(.sync(members: members, wantsReply: false), from: teller, on: connection))
+    }
+    private func member(_ number: UInt64, _ incarnation: UInt32, _ status: MemberStatus, _ cause: DeathCause? = nil, at bench: GossipBench)
+        -> Member
+    {
+        Member(
+            GossipBench.record(number, incarnation: incarnation), status: status, cause: cause ?? (status == .dead ? .crashed : nil),
+            since: status.isPresent ? 0 : bench.now.hlc)
+    }
+
+    @Test func precedence() throws {
+        // What is known, what is heard, what holds: (status, incarnation).
+        let cases: [(MemberStatus, UInt32, MemberStatus, UInt32, MemberStatus, UInt32)] = [
+            (.alive, 2, .dead, 2, .dead, 2), (.alive, 2, .dead, 1, .alive, 2), (.alive, 2, .suspect, 2, .suspect, 2),
+            (.suspect, 2, .alive, 2, .suspect, 2), (.suspect, 2, .alive, 3, .alive, 3), (.dead, 2, .alive, 2, .dead, 2),
+            (.dead, 2, .alive, 3, .alive, 3), (.dead, 2, .suspect, 2, .dead, 2), (.leaving, 3, .alive, 2, .leaving, 3),
+            (.leaving, 3, .suspect, 3, .leaving, 3), (.leaving, 3, .dead, 3, .dead, 3), (.left, 2, .alive, 9, .left, 9),
+            (.alive, 9, .left, 2, .left, 9), (.dead, 9, .left, 2, .left, 9), (.left, 2, .dead, 2, .left, 2),
+        ]
+        for (known, one, heard, two, result, incarnation) in cases {
+            let bench = try GossipBench()
+            let connection = bench.accept(GossipBench.record(3))
+            _ = self.heard(bench, [member(7, one, known, at: bench)], on: connection)
+            _ = self.heard(bench, [member(7, two, heard, at: bench)], on: connection)
+            let held = try #require(bench.machine.snapshot().member(GossipBench.id(7)))
+            #expect(held.status == result && held.record.incarnation == incarnation, "\(known) \(one), \(heard) \(two)")
+        }
+    }
+
+    @Test(arguments: [1, 2, 3, 4] as [UInt64]) func theOrderOfNewsDoesNotMatter(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let statuses: [MemberStatus] = [.alive, .suspect, .leaving, .left, .dead]
+        let one = try GossipBench(), other = try GossipBench()
+        let first = one.accept(GossipBench.record(3)), second = other.accept(GossipBench.record(3))
+        var news: [Member] = []
+        for _ in 0..<200 {
+            let status = statuses[Int(random.next() % 5)]
+            var entry = member(
+                10 + random.next() % 12, UInt32(1 + random.next() % 4), status, .init(rawValue: UInt8(random.next() % 3)), at: one)
+            if !status.isPresent { entry.since -= random.next() % 1000 }
+            news.append(entry)
+        }
+        for entry in news { _ = heard(one, [entry], on: first) }
+        for entry in news.shuffled(using: &random) + news { _ = heard(other, [entry], on: second) }
+        let views = (one.machine.snapshot(), other.machine.snapshot())
+        #expect(views.0.members == views.1.members && views.0.digest == views.1.digest, "seed \(seed)")
+        #expect(views.0.members.map(\.record.id) == views.0.members.map(\.record.id).sorted())
+    }
+
+    @Test func theDeadReturnOnlyByTheirOwnIncarnation() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        #expect(heard(bench, [member(7, 1, .alive, at: bench)], on: connection).events == [.joined(GossipBench.record(7))])
+        #expect(heard(bench, [member(7, 1, .dead, at: bench)], on: connection).events == [.dead(GossipBench.id(7), cause: .crashed)])
+        let digest = bench.machine.snapshot().digest
+        #expect(heard(bench, [member(7, 1, .alive, at: bench)], on: connection).isEmpty)
+        let back = GossipBench.record(7, incarnation: 2)
+        #expect(heard(bench, [Member(back, status: .alive)], on: connection).events == [.returned(back)])
+        #expect(bench.machine.snapshot().digest != digest)
+    }
+
+    @Test func aVerdictAboutWhoTalksToUsIsChallenged() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3)), accused = bench.accept(GossipBench.record(7))
+        let verdict = member(7, 1, .dead, at: bench)
+        #expect(
+            heard(bench, [verdict], on: connection) == [
+                .trace(.verdictChallenged(GossipBench.id(7), by: teller)),
+                .send(.sync(members: [verdict], wantsReply: false), to: GossipBench.id(7), on: accused),
+            ])
+        #expect(bench.status(7) == .alive)
+        // It was silent for two seconds: the verdict holds.
+        _ = bench.advance(by: .seconds(2))
+        #expect(heard(bench, [verdict], on: connection).events == [.dead(GossipBench.id(7), cause: .crashed)])
+    }
+
+    @Test func whoHearsOfItsOwnDeathRefutes() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        let effects = heard(bench, [member(5, 1, .dead, at: bench)], on: connection)
+        var record = GossipBench.record(5, incarnation: 2)
+        record.hlc = bench.now.hlc
+        #expect(bench.machine.me == record)
+        #expect(
+            effects == [
+                .event(.selfRefuted), .event(.placementChanged(digest: bench.machine.snapshot().digest)),
+                .send(.sync(members: [Member(record, status: .alive)], wantsReply: false), to: teller, on: connection),
+            ])
+        #expect(heard(bench, [member(5, 1, .dead, at: bench)], on: connection).isEmpty, "old news")
+        let suspected = heard(bench, [member(5, 2, .suspect, at: bench)], on: connection)
+        #expect(suspected.events.isEmpty && bench.machine.me.incarnation == 3, "a suspect kept its slots")
+    }
+
+    @Test func anIncarnationWeNeverIssuedIsAnotherProcess() throws {
+        for (incarnation, status): (UInt32, MemberStatus) in [(9, .alive), (9, .dead), (1, .left), (.max, .dead)] {
+            let bench = try GossipBench()
+            let connection = bench.accept(GossipBench.record(3))
+            let claim = [member(5, incarnation, status, at: bench)]
+            #expect(heard(bench, claim, on: connection).events.contains(.duplicateIdentity), "\(status) \(incarnation)")
+            #expect(!heard(bench, claim, on: connection).events.contains(.duplicateIdentity), "one warning per 10 minutes")
+        }
+    }
+
+    @Test func theLastIncarnationDoesNotTrap() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        _ = heard(bench, [member(5, .max, .dead, at: bench), member(7, .max, .alive, at: bench)], on: connection)
+        #expect(bench.machine.me.incarnation == .max && bench.status(7) == .alive)
+        #expect(bench.handle(.command(.update(metadata: nil, weight: 3))).traces == [.recordRefused(GossipBench.id(5), .identity)])
+        _ = bench.handle(.command(.leave))
+        #expect(bench.status(5) == .leaving)
+    }
+
+    @Test func badRecordsAreRefused() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        let bad: [(RecordProblem, (inout MemberRecord) -> Void)] = [
+            (.identity, { $0.incarnation = 0 }), (.address, { $0.address.port = 0 }), (.address, { $0.address.host = "" }),
+            (.label, { $0.zone = String(repeating: "z", count: 65) }), (.metadata, { $0.metadata = Array(repeating: 0, count: 513) }),
+            (.weight, { $0.weight = 1_001 }), (.versions, { $0.versionLow = 9 }),
+        ]
+        for (problem, spoil) in bad {
+            var record = GossipBench.record(7)
+            spoil(&record)
+            #expect(heard(bench, [Member(record, status: .alive)], on: connection) == [.trace(.recordRefused(record.id, problem))])
+            let inbound = GossipMachine.inbound(100 + UInt64(problem.rawValue))
+            let effects = bench.handle(.connection(inbound, .established(record)))
+            #expect(effects == [.trace(.recordRefused(record.id, problem)), .close(inbound, .protocolError)])
+        }
+        #expect(bench.status(7) == nil)
+        var largest = GossipBench.record(7)
+        largest.address.host = String(repeating: "h", count: 255)
+        largest.name = String(repeating: "n", count: 64)
+        largest.zone = largest.name
+        largest.region = largest.name
+        largest.metadata = Array(repeating: 1, count: 512)
+        #expect(largest.problem == nil && largest.encodedBytesBound <= 1_024)
+    }
+
+    @Test func aTakenOriginTagIsRefused() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        let clash = PeerID(high: 77, low: 3), mine = PeerID(high: 78, low: 5)
+        let members = [clash, mine].map { Member(MemberRecord(id: $0, address: GossipNetwork.address(77)), status: .alive) }
+        #expect(
+            heard(bench, members, on: connection) == [
+                .trace(.originTagTaken(id: clash, holder: teller)), .trace(.originTagTaken(id: mine, holder: GossipBench.id(5))),
+            ])
+    }
+
+    @Test func messagesOfOthersOrOnClosedConnectionsAreDropped() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        let news = GossipMessage.sync(members: [member(7, 1, .alive, at: bench)], wantsReply: true)
+        #expect(bench.handle(.message(news, from: GossipBench.id(9), on: connection)).isEmpty)
+        #expect(bench.handle(.message(news, from: teller, on: connection + 1)).isEmpty)
+        let many = Array(repeating: member(7, 1, .alive, at: bench), count: 4_097)
+        #expect(heard(bench, many, on: connection) == [.trace(.messageTooLarge(from: teller, members: 4_097))])
+    }
+
+    @Test func theTableIsBounded() throws {
+        var configuration = GossipConfiguration()
+        configuration.membersMax = 20
+        configuration.departedMax = 4
+        let bench = try GossipBench(configuration: configuration)
+        let connection = bench.accept(GossipBench.record(3))
+        for number: UInt64 in 10..<30 {
+            bench.now = Instant(nanoseconds: bench.now.nanoseconds, hlc: bench.now.hlc + 1)
+            _ = heard(bench, [member(number, 1, .dead, at: bench)], on: connection)
+        }
+        let departed = bench.machine.snapshot().members.filter { $0.status == .dead }
+        #expect(departed.map(\.record.id) == (22..<30).map { GossipBench.id($0) }, "4 per present member, the latest")
+        _ = heard(
+            bench, [member(10, 1, .dead, at: bench)].map { Member($0.record, status: .dead, cause: .crashed, since: bench.now.hlc - 19) },
+            on: connection)
+        #expect(bench.status(10) == nil, "what was dropped for room is not learned again")
+        var effects = heard(bench, (40..<55).map { member($0, 1, .alive, at: bench) }, on: connection)
+        effects += heard(bench, (55..<70).map { member($0, 1, .alive, at: bench) }, on: connection)
+        #expect(bench.machine.snapshot().members.count == 20)
+        #expect(effects.traces.count == 12 && effects.traces.first == .tableFull(GossipBench.id(58)))
+    }
+
+    @Test func theDepartedAreForgottenAtTheFullHour() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        let verdict = member(7, 1, .dead, at: bench)
+        _ = heard(bench, [verdict], on: connection)
+        bench.now = Instant(nanoseconds: bench.now.nanoseconds, hlc: bench.now.hlc + GossipBench.hours(24))
+        _ = bench.advance(by: .seconds(1))
+        #expect(bench.status(7) == .dead)
+        bench.now = Instant(nanoseconds: bench.now.nanoseconds, hlc: bench.now.hlc + GossipBench.hours(1))
+        let effects = bench.advance(by: .seconds(1))
+        #expect(bench.status(7) == nil && effects.contains { if case .event(.placementChanged) = $0 { true } else { false } })
+        #expect(heard(bench, [verdict], on: connection).isEmpty)
+        // A verdict from the future is dated now.
+        _ = heard(bench, [Member(verdict.record, status: .dead, cause: .silent, since: .max)], on: connection)
+        #expect(bench.machine.snapshot().member(GossipBench.id(7))?.since == bench.now.hlc)
+    }
+}
