@@ -1,0 +1,104 @@
+internal import Synchronization
+
+extension ByteStore {
+    /// Rounds in which a writer waits for other shards to give room; after that its write is forgotten. A writer needs a few at most: the
+    /// number only ends a race against writers who take each time what was made free.
+    private static let roundsMax = 4096
+    /// Rounds in which older values of other shards go before own ones.
+    private static let donorRoundsMax = 4
+
+    /// Stores a value under the stamp that `mint` returns for the guard. `mint` is called once, under the shard's lock, unless the answer is
+    /// `.notHolder`; a stamp that is not above the guard changes nothing.
+    ///
+    /// A value that cannot be kept (key over 1,024 bytes, value over limit / 8, no room, ttl over at `now`) removes the old one, and the
+    /// answer is `.forgotten`.
+    /// - Parameters:
+    ///   - ttl: from the stamp's milliseconds on; nil: for ever. Rounded down to ticks of 64 ms, at most about four years.
+    ///   - now: the tick of the clock that mints.
+    /// - Returns: the answer, and the minted stamp (``Stamp/zero`` with `.notHolder`).
+    package func set(
+        _ id: KeyID, _ key: RawSpan, value: RawSpan, ttl: Duration?, now: Tick, mint: (Stamp) -> Stamp
+    ) -> (WriteResult, Stamp) {
+        key.withUnsafeBytes { key in
+            value.withUnsafeBytes { value in
+                write(WriteRequest(id: id, key: key, content: .value(value, ttl: ttl), now: now), stamp: nil, mint: mint)
+            }
+        }
+    }
+
+    /// Writes a tombstone, also for a key that is not held. As ``set(_:_:value:ttl:now:mint:)``; `.forgotten`: the floor alone keeps the
+    /// removal.
+    /// - Parameter keep: until when the tombstone is held, if memory allows.
+    package func remove(_ id: KeyID, _ key: RawSpan, keep: Tick, now: Tick, mint: (Stamp) -> Stamp) -> (WriteResult, Stamp) {
+        key.withUnsafeBytes { key in
+            write(WriteRequest(id: id, key: key, content: .tombstone(keep: keep), now: now), stamp: nil, mint: mint)
+        }
+    }
+
+    /// Applies a value that somebody stamped: a fill, another peer's write, a transferred entry (`CONTRACT.md` §4). Whether the stamp is
+    /// too far ahead of the clock is for the caller to judge.
+    package func apply(
+        _ id: KeyID, _ key: RawSpan, value: RawSpan, stamp: Stamp, ttl: Duration?, kind: WriteKind, now: Tick
+    ) -> WriteResult {
+        key.withUnsafeBytes { key in
+            value.withUnsafeBytes { value in
+                write(WriteRequest(id: id, key: key, content: .value(value, ttl: ttl), now: now), stamp: stamp) { _ in stamp }.0
+            }
+        }
+    }
+
+    /// Applies a removal that somebody stamped.
+    package func applyTombstone(_ id: KeyID, _ key: RawSpan, stamp: Stamp, keep: Tick, now: Tick) -> WriteResult {
+        key.withUnsafeBytes { key in
+            write(WriteRequest(id: id, key: key, content: .tombstone(keep: keep), now: now), stamp: stamp) { _ in stamp }.0
+        }
+    }
+
+    /// Drops what is held for the key and raises the bucket's floor to its stamp.
+    /// - Returns: whether anything was held that was not cleared with its cache.
+    package func drop(_ id: KeyID, _ key: RawSpan) -> Bool {
+        key.withUnsafeBytes { key in
+            shard(of: id).pointee.lock.withLock { shard in
+                let handle = shard.find(id, key)
+                guard handle != Entry.none else { return false }
+                let wasCleared = shard.isCleared(shard.entries[handle])
+                shard.drop(handle, wasCleared ? .cleared : .requested)
+                shard.publishAge()
+                return !wasCleared
+            }
+        }
+    }
+
+    private func write(_ request: WriteRequest, stamp: Stamp?, mint: (Stamp) -> Stamp) -> (WriteResult, Stamp) {
+        guard shared.caches.pointee.cell(request.id.cache.value) != nil else { return (.notHolder, .zero) }
+        let own = shard(of: request.id)
+        var rounds = 0
+        while true {
+            let (mayWait, mayChooseDonor) = (rounds < Self.roundsMax, rounds < Self.donorRoundsMax)
+            let step = own.pointee.lock.withLock {
+                $0.write(request, stamp: stamp, mayWait: mayWait, mayChooseDonor: mayChooseDonor, mint: mint)
+            }
+            rounds += 1
+            switch step {
+            case .done(let result, let stamp): return (result, stamp)
+            case .again: break
+            case .blocked(let bytes, let donor):
+                // No lock is held here. When nobody has anything to give, the next round settles it.
+                if !makeRoom(bytes, from: donor, except: own), !mayChooseDonor { rounds = Self.roundsMax }
+            }
+        }
+    }
+
+    /// Evicts in other shards, from `donor` on and once round, until `bytes` are released.
+    /// - Returns: whether anything was evicted.
+    func makeRoom(_ bytes: Int, from donor: Int, except own: UnsafeMutablePointer<ShardCell>?) -> Bool {
+        var released = 0
+        for step in 0..<shardCount where released < bytes {
+            let cell = cells + (donor + step) % shardCount
+            if cell == own { continue }
+            let wanted = bytes - released
+            released += cell.pointee.lock.withLock { $0.evict(bytes: wanted) }
+        }
+        return released > 0
+    }
+}

@@ -1,0 +1,148 @@
+import PeerCacheCore
+
+/// A key of the tests: any bytes under any hash.
+struct TestKey: Hashable {
+    var id: KeyID
+    var bytes: [UInt8]
+
+    init(_ text: String, hash: UInt64, cache: CacheIndex) {
+        id = KeyID(hash: hash, cache: cache)
+        bytes = Array(text.utf8)
+    }
+}
+
+/// What ``ByteStore`` must hold, as two dictionaries: what is held, and the floors. Naive and slow; one shard.
+struct StoreModel {
+    struct Held {
+        var info: EntryInfo
+        var fill: UInt8
+        var charge: Int
+        /// Position in the order of use (values) or writing (tombstones).
+        var order: Int
+    }
+
+    var held: [TestKey: Held] = [:]
+    var floors: [Int: Stamp] = [:]
+    var cacheFloors: [CacheIndex: Stamp] = [:]
+    var slots: Set<Int> = []
+    let floorsPerSlot: Int
+    let limit: Int
+    private var order = 0
+
+    init(limit: Int, floorsPerSlot: Int) {
+        self.limit = limit
+        self.floorsPerSlot = floorsPerSlot
+    }
+
+    enum Content {
+        case value(bytes: Int, fill: UInt8, ttl: Duration?)
+        case tombstone(keep: Tick)
+    }
+
+    // MARK: What must be read
+
+    func isCleared(_ key: TestKey, _ entry: Held) -> Bool { entry.info.stamp <= cacheFloors[key.id.cache] ?? .zero }
+
+    func visible(_ key: TestKey) -> Held? { held[key].flatMap { isCleared(key, $0) ? nil : $0 } }
+
+    func guardStamp(_ key: TestKey) -> Stamp {
+        visible(key)?.info.stamp ?? max(floor(key.id.bucket), cacheFloors[key.id.cache] ?? .zero)
+    }
+
+    func floor(_ bucket: BucketIndex) -> Stamp { floors[floorIndex(bucket)] ?? .zero }
+
+    private func floorIndex(_ bucket: BucketIndex) -> Int { bucket.index * floorsPerSlot / BucketIndex.perSlot }
+
+    mutating func read(_ key: TestKey, now: Tick) -> Held? {
+        guard let entry = visible(key), !entry.info.isTombstone, !isDead(entry, now) else { return nil }
+        order += 1
+        held[key]?.order = order
+        return entry
+    }
+
+    func isDead(_ entry: Held, _ now: Tick) -> Bool { entry.info.expiry.map { now.isAtOrAfter($0) } ?? false }
+
+    // MARK: Writes
+
+    /// - Parameter evictions: how many entries the store evicted for it.
+    mutating func write(_ key: TestKey, _ stamp: Stamp, _ content: Content, isMinted: Bool, evictions: Int, now: Tick) -> WriteResult {
+        guard slots.contains(key.id.slot.index) else { return .notHolder }
+        if let entry = held[key], isCleared(key, entry) { drop(key) }
+        if !isMinted, let refusal = refusal(key, stamp) { return refusal }
+        for _ in 0..<evictions { evict(sparing: key) }
+        if isMinted, let refusal = refusal(key, stamp) { return refusal }
+
+        var info = EntryInfo(stamp: stamp, expiry: nil, valueBytes: 0, isTombstone: false)
+        var fill: UInt8 = 0
+        var isDead = key.bytes.count > 1024
+        switch content {
+        case .value(let bytes, let byte, let ttl):
+            (info.valueBytes, fill) = (bytes, byte)
+            isDead = isDead || bytes > limit / 8
+            if let ttl {
+                // The tests' ttls are whole milliseconds and end within four years of `now`.
+                let milliseconds = Int64(ttl.components.seconds) * 1000 + ttl.components.attoseconds / 1_000_000_000_000_000
+                let expiry = Tick(milliseconds: UInt64(max(0, Int64(stamp.milliseconds) + milliseconds)))
+                info.expiry = expiry
+                isDead = isDead || ttl <= .zero || now.isAtOrAfter(expiry)
+            }
+        case .tombstone(let keep):
+            (info.expiry, info.isTombstone) = (keep, true)
+            isDead = isDead || now.isAtOrAfter(keep)
+        }
+        if isDead {
+            drop(key)
+            raiseFloor(key.id.bucket, stamp)
+            return .forgotten
+        }
+        order += 1
+        let charge = max(32, (key.bytes.count + info.valueBytes + 31) & ~15)
+        held[key] = Held(info: info, fill: fill, charge: charge, order: order)
+        return .stored
+    }
+
+    private func refusal(_ key: TestKey, _ stamp: Stamp) -> WriteResult? {
+        let guardStamp = guardStamp(key)
+        if stamp > guardStamp { return nil }
+        guard let entry = visible(key) else { return .forgotten }
+        return entry.info.stamp == stamp ? .stored : .superseded
+    }
+
+    mutating func drop(_ key: TestKey) {
+        guard let entry = held.removeValue(forKey: key) else { return }
+        raiseFloor(key.id.bucket, entry.info.stamp)
+    }
+
+    mutating func raiseFloor(_ bucket: BucketIndex, _ stamp: Stamp) {
+        guard slots.contains(bucket.slot) else { return }
+        floors[floorIndex(bucket)] = max(floor(bucket), stamp)
+    }
+
+    mutating func forget(_ slot: Slot) {
+        slots.remove(slot.index)
+        held = held.filter { $0.key.id.slot != slot }
+        floors = floors.filter { $0.key / floorsPerSlot != slot.index }
+    }
+
+    // MARK: Room
+
+    private mutating func evict(sparing key: TestKey) {
+        let tombstone = oldest(tombstones: true, sparing: key)
+        let value = oldest(tombstones: false, sparing: key)
+        let prefersTombstone = value == nil || hasTooManyTombstones
+        guard let victim = prefersTombstone ? tombstone ?? value : value else { return }
+        drop(victim)
+    }
+
+    var hasTooManyTombstones: Bool {
+        held.values.reduce(0) { $0 + ($1.info.isTombstone ? $1.charge + 64 : 0) } > limit / 20
+    }
+
+    func oldest(tombstones: Bool, sparing key: TestKey?) -> TestKey? {
+        held.lazy.filter { $0.value.info.isTombstone == tombstones && $0.key != key }.min { $0.value.order < $1.value.order }?.key
+    }
+
+    mutating func dropAll(where condition: (TestKey, Held) -> Bool) {
+        for key in held.filter({ condition($0.key, $0.value) }).keys { drop(key) }
+    }
+}
