@@ -4,29 +4,56 @@ import PackageDescription
 let package = Package(
     name: "PeerCache",
     platforms: [.macOS(.v15)],
-    products: [],
+    products: [
+        .library(name: "PeerCacheTesting", targets: ["PeerCacheTesting"]),
+    ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2")
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-crypto.git", "3.12.0"..<"5.0.0"),
+        .package(url: "https://github.com/apple/swift-collections.git", from: "1.1.0"),
+        .package(url: "https://github.com/apple/swift-log.git", from: "1.6.0"),
     ],
     targets: [
-        // Debian's C libraries. SwiftPM names the missing package when pkg-config does not find one.
+        // C libraries of the system. SwiftPM names the missing package when pkg-config does not find one.
         .systemLibrary(
             name: "CXXHash", pkgConfig: "libxxhash",
             providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]),
+        .systemLibrary(
+            name: "CProtobufC", pkgConfig: "libprotobuf-c",
+            providers: [.apt(["libprotobuf-c-dev"]), .brew(["protobuf-c"])]),
+
+        // Generated from peer.proto, which names the command.
+        .target(name: "CPeerWire", dependencies: ["CProtobufC"], exclude: ["peer.proto"]),
 
         // Pure cores: no NIO, no Foundation, no clock, no randomness.
-        .target(name: "PeerCacheCore", dependencies: ["CXXHash"]),
-        // Bytes between peers: the handshake as pure state machines.
+        .target(name: "PeerCacheCore", dependencies: ["CPeerWire", "CProtobufC", "CXXHash"]),
+
+        // Sockets: handshake, connections, the shell around the member list.
         .target(
             name: "PeerCacheTransport",
-            dependencies: ["PeerCacheCore", .product(name: "Crypto", package: "swift-crypto")]),
+            dependencies: [
+                "PeerCacheCore",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+
         // Clocks and seeded randomness for tests, ours and users'.
         .target(name: "PeerCacheTesting", dependencies: ["PeerCacheCore"]),
 
         .testTarget(name: "PeerCacheCoreTests", dependencies: ["PeerCacheCore", "PeerCacheTesting"]),
         .testTarget(
             name: "PeerCacheTransportTests",
-            dependencies: ["PeerCacheTransport", "PeerCacheTesting", .product(name: "Crypto", package: "swift-crypto")]),
+            dependencies: [
+                "PeerCacheCore", "PeerCacheTransport", "PeerCacheTesting",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )
@@ -34,6 +61,6 @@ let package = Package(
 // One place, so that no target forgets one. `NonisolatedNonsendingByDefault` changes what an `async` function does: it stays on
 // the caller's executor, which is what keeps a hit free of hops.
 let features = ["ExistentialAny", "MemberImportVisibility", "InternalImportsByDefault", "NonisolatedNonsendingByDefault"]
-for target in package.targets where target.type != .system {
+for target in package.targets where target.type != .system && !target.name.hasPrefix("C") {
     target.swiftSettings = (target.swiftSettings ?? []) + features.map { .enableUpcomingFeature($0) }
 }

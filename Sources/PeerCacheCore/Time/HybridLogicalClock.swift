@@ -30,7 +30,9 @@ package struct HybridLogicalClock: Sendable {
     /// Takes in a reading of another peer. False, and nothing is changed, when it lies more than `offsetMillisecondsMax` ahead of the wall
     /// clock: one wrong clock must not drag the cluster (`CONTRACT.md` I2).
     package mutating func merge(_ remote: UInt64, wallMilliseconds: UInt64, offsetMillisecondsMax: UInt64) -> Bool {
-        guard Self.isAcceptable(remote, wallMilliseconds: wallMilliseconds, offsetMillisecondsMax: offsetMillisecondsMax) else { return false }
+        guard Self.isAcceptable(remote, wallMilliseconds: wallMilliseconds, offsetMillisecondsMax: offsetMillisecondsMax) else {
+            return false
+        }
         last = max(last, remote)
         return true
     }

@@ -1,0 +1,191 @@
+/// What a request asks for. Numbers are on the wire: added, never changed.
+package enum RequestKind: UInt32, Sendable {
+    /// The value of one key: held, or loaded by the owner.
+    case get = 1
+    /// Values of many keys of one owner; large values are answered `deferred`.
+    case getMany = 2
+    /// Store a value; the owner mints the stamp.
+    case set = 3
+    /// Remove a key; the owner mints the stamp.
+    case remove = 4
+    /// A copy from the owner: value or tombstone with its stamp.
+    case apply = 5
+    /// First round of `removeAll`: answers only, so that the caller merges every member's clock.
+    case readClock = 6
+    /// Second round of `removeAll`: raise the floor of the cache to the stamp.
+    case clearCache = 7
+    /// What the peer holds for a key, without value and without loading.
+    case inspect = 8
+}
+
+/// Bits of `Request.flags`.
+package struct RequestFlags: OptionSet, Sendable {
+    package let rawValue: UInt32
+    package init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The owner does not answer: a holder answers what it holds and never loads.
+    package static let fallback = RequestFlags(rawValue: 1)
+    /// `apply`: the content is a tombstone.
+    package static let tombstone = RequestFlags(rawValue: 2)
+    /// `apply`: the content came from a loader and competes for admission.
+    package static let fill = RequestFlags(rawValue: 4)
+    /// Every bit this version knows.
+    package static let all: RequestFlags = [.fallback, .tombstone, .fill]
+}
+
+/// How a request ended. Numbers are on the wire: added, never changed.
+package enum ResponseStatus: UInt32, Sendable {
+    /// A value, or: stored.
+    case ok = 1
+    /// The key has no value: the loader says that it does not exist, or nothing is held and nothing can load.
+    case absent = 2
+    /// The receiver is not the owner in its own placement; `placement` is its digest.
+    case notOwner = 3
+    /// The owner has no loader for this cache.
+    case noLoader = 4
+    /// The owner's loader threw; `message` describes the error.
+    case loadFailed = 5
+    case overloaded = 6
+    /// Key type, value type or codec differ under one cache name.
+    case incompatible = 7
+    /// A kind this version does not know.
+    case unsupported = 8
+    case keyTooLong = 9
+    case valueTooLarge = 10
+    /// `getMany`: ask for this key alone.
+    case deferred = 11
+    /// `apply`: something newer is held, or only a floor stands against it.
+    case superseded = 12
+    case forgotten = 13
+    /// `apply`: the slot is not held here.
+    case notHolder = 14
+    case clockSkew = 15
+    case shuttingDown = 16
+    /// The deadline passed at the receiver.
+    case timedOut = 17
+    case malformed = 18
+}
+
+/// Sizes that both sides must agree on, checked before anything is allocated (`SECURITY.md` §4).
+package enum WireLimits {
+    /// Payload of one frame.
+    package static let frameBytesMax = 320 * 1024
+    /// A value above this travels in chunks of this size.
+    package static let chunkBytes = 256 * 1024
+    package static let keyBytesMax = 1024
+    package static let cacheNameBytesMax = 128
+    package static let messageBytesMax = 1024
+    /// Items of one repeated field.
+    package static let itemsMax = 4096
+    package static let membersMax = 4096
+    /// Upper bound of the value limit that can be configured.
+    package static let valueBytesCeiling = 64 * 1024 * 1024
+    /// A frame whose items have reached this size is closed and the next item begins a new one.
+    package static let frameBytesTarget = 64 * 1024
+}
+
+/// A request as it is on the wire. The pointers are borrowed: valid during the call that got the value, never stored.
+package struct WireRequest {
+    package var id: UInt64 = 0
+    package var kind: RequestKind
+    package var deadlineMilliseconds: UInt32 = 0
+    package var cache: UnsafeRawBufferPointer
+    package var type: UInt32 = 0
+    package var key = UnsafeRawBufferPointer(start: nil, count: 0)
+    package var value = UnsafeRawBufferPointer(start: nil, count: 0)
+    /// Nil: the entry does not expire.
+    package var ttlMilliseconds: UInt64?
+    package var stamp = Stamp.zero
+    package var flags: RequestFlags = []
+    /// Bytes of the value that follows in chunks; 0: the value is here.
+    package var chunkedBytes: UInt64 = 0
+    package var keys: [UnsafeRawBufferPointer] = []
+    package var placement: UInt64 = 0
+
+    package init(kind: RequestKind, cache: UnsafeRawBufferPointer) {
+        self.kind = kind
+        self.cache = cache
+    }
+}
+
+/// A response as it is on the wire. The pointers are borrowed like those of ``WireRequest``.
+package struct WireResponse {
+    package var id: UInt64
+    package var status: ResponseStatus
+    package var value = UnsafeRawBufferPointer(start: nil, count: 0)
+    package var ttlMilliseconds: UInt64?
+    package var stamp = Stamp.zero
+    package var chunkedBytes: UInt64 = 0
+    package var message = UnsafeRawBufferPointer(start: nil, count: 0)
+    package var placement: UInt64 = 0
+    package var items: [WireItem] = []
+
+    package init(id: UInt64, status: ResponseStatus) {
+        self.id = id
+        self.status = status
+    }
+}
+
+/// One key's part of a `getMany` response.
+package struct WireItem {
+    package var status: ResponseStatus
+    package var value = UnsafeRawBufferPointer(start: nil, count: 0)
+    package var ttlMilliseconds: UInt64?
+    package var stamp = Stamp.zero
+
+    package init(status: ResponseStatus) { self.status = status }
+}
+
+/// The owner's word that copies of a key below the stamp are outdated.
+package struct WireInvalidation {
+    package var cache: UnsafeRawBufferPointer
+    package var key: UnsafeRawBufferPointer
+    package var stamp: Stamp
+
+    package init(cache: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer, stamp: Stamp) {
+        self.cache = cache
+        self.key = key
+        self.stamp = stamp
+    }
+}
+
+/// The first frame of either side.
+package struct WireHello: Sendable {
+    package var record: MemberRecord
+    package var settings: SettingsFingerprint
+
+    package init(record: MemberRecord, settings: SettingsFingerprint) {
+        self.record = record
+        self.settings = settings
+    }
+}
+
+/// What must be equal on all peers for keys to land on the same owner.
+package struct SettingsFingerprint: Hashable, Sendable {
+    package var hashKey: UInt64
+    /// Version of the rule that places slots (``Placement``): raised when its result changes.
+    package var placementRule: UInt32 = 1
+    package var slots = UInt32(Slot.count)
+    package var bucketsPerSlot = UInt32(BucketIndex.perSlot)
+
+    package init(hashKey: UInt64) { self.hashKey = hashKey }
+}
+
+/// One thing a frame carries.
+package enum WireMessage {
+    case hello(WireHello)
+    case request(WireRequest)
+    /// A request of a kind this version does not know: to be answered `unsupported`.
+    case unknownRequest(id: UInt64)
+    case response(WireResponse)
+    case chunk(id: UInt64, isResponse: Bool, bytes: UnsafeRawBufferPointer)
+    case cancel(id: UInt64)
+    case invalidation(WireInvalidation)
+    case gossip(GossipMessage)
+    case goodbye(Goodbye)
+}
+
+/// Why a frame was refused. The connection that sent it is closed.
+package enum WireError: Error, Hashable, Sendable {
+    case frameTooLong, undecodable, tooManyItems, keyTooLong, nameTooLong, badMember, misplacedHello, badChunk
+}

@@ -1,0 +1,65 @@
+package import PeerCacheCore
+internal import Synchronization
+
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#elseif canImport(Darwin)
+internal import Darwin
+#endif
+
+/// The system's clocks and the hybrid logical clock of this peer. The only place that reads time.
+package final class ClusterClock: Sendable {
+    /// A reading further ahead of the wall clock is refused (`CONTRACT.md` A2).
+    package static let offsetMillisecondsMax: UInt64 = 10_000
+
+    private let hybrid = Mutex(HybridLogicalClock())
+
+    package init() {}
+
+    /// Monotonic time and the hybrid clock's reading. One lock.
+    package func now() -> Instant {
+        let wall = Self.wallMilliseconds
+        return Instant(nanoseconds: Self.monotonicNanoseconds, hlc: hybrid.withLock { $0.reading(wallMilliseconds: wall) })
+    }
+
+    /// The hybrid clock's reading: milliseconds since 1970 and a counter.
+    package func reading() -> UInt64 {
+        let wall = Self.wallMilliseconds
+        return hybrid.withLock { $0.reading(wallMilliseconds: wall) }
+    }
+
+    /// The stores' time.
+    package func tick() -> Tick { Tick(milliseconds: reading() >> 16) }
+
+    /// A clock value above every earlier one of this peer, and above `clock`.
+    package func mint(above clock: UInt64) -> UInt64 {
+        let wall = Self.wallMilliseconds
+        return hybrid.withLock { $0.mint(above: clock, wallMilliseconds: wall) }
+    }
+
+    /// Takes in another peer's reading; false when it is too far ahead.
+    package func merge(_ remote: UInt64) -> Bool {
+        let wall = Self.wallMilliseconds
+        return hybrid.withLock { $0.merge(remote, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax) }
+    }
+
+    /// Whether a stamp may be believed.
+    package func accepts(_ stamp: Stamp) -> Bool {
+        HybridLogicalClock.isAcceptable(
+            stamp.clock, wallMilliseconds: Self.wallMilliseconds, offsetMillisecondsMax: Self.offsetMillisecondsMax)
+    }
+
+    /// Monotonic nanoseconds.
+    package static var monotonicNanoseconds: Int64 { read(CLOCK_MONOTONIC) }
+
+    /// Milliseconds since 1970.
+    package static var wallMilliseconds: UInt64 { UInt64(max(0, read(CLOCK_REALTIME) / 1_000_000)) }
+
+    private static func read(_ clock: clockid_t) -> Int64 {
+        var time = timespec()
+        clock_gettime(clock, &time)
+        return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+    }
+}

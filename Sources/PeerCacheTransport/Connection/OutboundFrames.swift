@@ -1,0 +1,58 @@
+package import NIOCore
+package import PeerCacheCore
+
+/// Frames that wait for the next flush: items are encoded in place, many to a frame. A value type under the connection's lock.
+package struct OutboundFrames {
+    private var buffer = ByteBuffer()
+    /// Where the frame that takes items began.
+    private var frameStart = 0
+    private var frameStarts: [Int] = []
+    private let allocator = ByteBufferAllocator()
+    private var capacityHint = 1024
+
+    package init() {}
+
+    package var isEmpty: Bool { frameStarts.isEmpty }
+    package var byteCount: Int { buffer.readableBytes }
+
+    package mutating func append(_ request: WireRequest) { WireEncoder.request(request) { append($0, $1) } }
+    package mutating func append(_ response: WireResponse) { WireEncoder.response(response) { append($0, $1) } }
+    package mutating func append(_ gossip: GossipMessage) { WireEncoder.gossip(gossip) { append($0, $1) } }
+    package mutating func append(_ hello: WireHello) { WireEncoder.hello(hello) { append($0, $1) } }
+    package mutating func append(_ goodbye: Goodbye) { WireEncoder.goodbye(goodbye) { append($0, $1) } }
+    package mutating func append(_ invalidation: WireInvalidation) { WireEncoder.invalidation(invalidation) { append($0, $1) } }
+    package mutating func append(cancel id: UInt64) { WireEncoder.cancel(id: id) { append($0, $1) } }
+    package mutating func append(chunk: UnsafeRawBufferPointer, id: UInt64, isResponse: Bool) {
+        WireEncoder.chunk(id: id, isResponse: isResponse, bytes: chunk) { append($0, $1) }
+    }
+
+    /// Takes the finished frames out. The clock is written now, so that a frame never carries an older reading than its stamps.
+    package mutating func take(hlc: UInt64) -> ByteBuffer {
+        for (index, start) in frameStarts.enumerated() {
+            let end = index + 1 < frameStarts.count ? frameStarts[index + 1] : buffer.writerIndex
+            buffer.withVeryUnsafeMutableBytes { bytes in
+                guard let base = bytes.baseAddress else { return }
+                WireEncoder.writeHeader(into: base + start, frameBytes: end - start, hlc: hlc)
+            }
+        }
+        let taken = buffer
+        capacityHint = max(1024, min(taken.readableBytes, WireLimits.frameBytesTarget))
+        buffer = ByteBuffer()
+        frameStarts.removeAll(keepingCapacity: true)
+        return taken
+    }
+
+    private mutating func append(_ count: Int, _ write: (UnsafeMutableRawPointer) -> Void) {
+        if frameStarts.isEmpty { buffer = allocator.buffer(capacity: capacityHint) }
+        if frameStarts.isEmpty || buffer.writerIndex - frameStart + count > WireLimits.frameBytesTarget {
+            frameStart = buffer.writerIndex
+            frameStarts.append(frameStart)
+            buffer.writeRepeatingByte(0, count: WireEncoder.headerBytes)
+        }
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
+            guard let base = bytes.baseAddress else { return 0 }
+            write(base)
+            return count
+        }
+    }
+}

@@ -1,0 +1,304 @@
+internal import NIOCore
+package import PeerCacheCore
+
+/// Serves the requests of other peers. Called on event loops: answer at once or hand the work to a task.
+package protocol PeerRequestHandler: Sendable {
+    /// The request's pointers are valid during the call. Answer with ``PeerConnection/respond(_:large:)`` under its id, unless that is 0.
+    func handle(_ request: WireRequest, on connection: PeerConnection)
+    /// The caller of a request no longer waits.
+    func cancelled(requestID: UInt64, on connection: PeerConnection)
+    func invalidated(_ invalidation: WireInvalidation, by peer: PeerID)
+    func closed(_ connection: PeerConnection)
+}
+
+/// What the handler of a channel tells its transport. Called on the channel's event loop.
+protocol PeerChannelOwner: AnyObject, Sendable {
+    var localHello: WireHello { get }
+    var requestHandler: any PeerRequestHandler { get }
+    var clock: ClusterClock { get }
+    var limits: ConnectionLimits { get }
+    /// A listener may do an X25519 agreement now.
+    func mayAgree() -> Bool
+    func established(_ connection: PeerConnection)
+    func received(_ gossip: GossipMessage, on connection: PeerConnection)
+    /// The channel is gone. `connection` is nil when it was never established.
+    func ended(_ id: ConnectionID, _ connection: PeerConnection?, _ evidence: Evidence)
+    func refusedFrame(_ error: WireError, from connection: PeerConnection?)
+}
+
+/// One channel: handshake, hello, then frames. Nothing behind the handshake is looked at before it has succeeded (`SECURITY.md` SEC5).
+final class PeerChannelHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    enum Phase {
+        case dialing(DialerHandshake)
+        case listening(ListenerHandshake, hasAnswered: Bool)
+        case hello(HandshakeResult)
+        case open(PeerConnection)
+        case ended
+    }
+
+    static let handshakeTimeout = TimeAmount.seconds(5)
+
+    private let id: ConnectionID
+    private let owner: any PeerChannelOwner
+    private var phase: Phase
+    private var handshakeBytes = ByteBuffer()
+    private var splitter = FrameSplitter()
+    /// Made after the handshake: it holds 64 KiB, which strangers must not make us hold.
+    private lazy var decoder = WireDecoder()
+    private var assembly: ValueAssembly
+    private var evidence: Evidence?
+    private var timeout: Scheduled<Void>?
+    private var sweeper: RepeatedTask?
+
+    init(id: ConnectionID, owner: any PeerChannelOwner, phase: Phase) {
+        self.id = id
+        self.owner = owner
+        self.phase = phase
+        assembly = ValueAssembly(limits: owner.limits)
+    }
+
+    // MARK: Channel events
+
+    func channelActive(context: ChannelHandlerContext) {
+        let channel = context.channel
+        timeout = context.eventLoop.scheduleTask(in: Self.handshakeTimeout) { channel.close(promise: nil) }
+        if case .dialing(let handshake) = phase { write(handshake.hello, context) }
+        context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        switch phase {
+        case .dialing, .listening: shakeHands(&bytes, context)
+        case .hello, .open: break
+        case .ended: return
+        }
+        switch phase {
+        case .hello, .open: readFrames(bytes, context)
+        default: break
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if case .open(let connection) = phase { connection.writabilityChanged() }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if evidence == nil { evidence = Evidence(error) }
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        timeout?.cancel()
+        sweeper?.cancel()
+        let before = phase
+        phase = .ended
+        switch before {
+        case .open(let connection):
+            connection.closed()
+            owner.requestHandler.closed(connection)
+            owner.ended(id, connection, evidence ?? .closedByPeer(nil))
+        case .dialing, .listening, .hello:
+            owner.ended(id, nil, evidence ?? .refused)  // accepted, and cut before the handshake ended
+        case .ended: break
+        }
+        context.fireChannelInactive()
+    }
+
+    // MARK: Handshake
+
+    private func shakeHands(_ bytes: inout ByteBuffer, _ context: ChannelHandlerContext) {
+        handshakeBytes.writeBuffer(&bytes)
+        while true {
+            switch phase {
+            case .dialing(var handshake):
+                guard let answer = handshakeBytes.readBytes(length: HandshakeSize.answer) else { return }
+                do throws(HandshakeError) {
+                    let (finish, result) = try handshake.handle(answer: answer)
+                    write(finish, context)
+                    succeeded(result, context)
+                } catch {
+                    return fail(.foreign(ForeignReason(error)), context)
+                }
+            case .listening(var handshake, hasAnswered: false):
+                guard let hello = handshakeBytes.readBytes(length: HandshakeSize.hello) else { return }
+                if let refusal = handshake.refusal(of: hello) { return refuse(refusal, context) }
+                guard owner.mayAgree() else { return fail(.timedOut, context) }
+                switch handshake.handle(hello: hello) {
+                case .answer(let answer):
+                    write(answer, context)
+                    phase = .listening(handshake, hasAnswered: true)
+                case let step: return refuse(step, context)
+                }
+            case .listening(var handshake, hasAnswered: true):
+                guard let finish = handshakeBytes.readBytes(length: HandshakeSize.finish) else { return }
+                do throws(HandshakeError) { succeeded(try handshake.handle(finish: finish), context) } catch {
+                    return fail(.foreign(ForeignReason(error)), context)
+                }
+            case .hello, .open, .ended:
+                // What came behind the handshake belongs to the frames.
+                bytes = handshakeBytes
+                handshakeBytes = ByteBuffer()
+                return
+            }
+        }
+    }
+
+    private func succeeded(_ result: HandshakeResult, _ context: ChannelHandlerContext) {
+        guard result.role == .peer else { return fail(.foreign(.version), context) }  // observers come with a later version
+        phase = .hello(result)
+        var frames = OutboundFrames()
+        frames.append(owner.localHello)
+        context.writeAndFlush(wrapOutboundOut(frames.take(hlc: owner.clock.reading())), promise: nil)
+    }
+
+    private func refuse(_ step: ListenerStep, _ context: ChannelHandlerContext) {
+        if case .refuse(let answer, _) = step { write(answer, context) }
+        fail(.foreign(.secret), context)
+    }
+
+    private func write(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
+        context.writeAndFlush(wrapOutboundOut(context.channel.allocator.buffer(bytes: bytes)), promise: nil)
+    }
+
+    private func fail(_ evidence: Evidence, _ context: ChannelHandlerContext) {
+        if self.evidence == nil { self.evidence = evidence }
+        context.close(promise: nil)
+    }
+
+    // MARK: Frames
+
+    private func readFrames(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        splitter.push(bytes)
+        do throws(WireError) {
+            while let frame = try splitter.next() {
+                try read(frame, context)
+                if case .ended = phase { return }
+                if evidence != nil { return }  // closing
+            }
+        } catch {
+            owner.refusedFrame(error, from: connection)
+            fail(.timedOut, context)
+        }
+        connection?.heard()
+    }
+
+    private func read(_ frame: ByteBuffer, _ context: ChannelHandlerContext) throws(WireError) {
+        let result: Result<Void, WireError> = frame.withUnsafeReadableBytes { bytes in
+            var isClockAccepted = true
+            if let reading = WireDecoder.clock(of: bytes) { isClockAccepted = owner.clock.merge(reading) }
+            var failure: WireError?
+            do throws(WireError) {
+                try decoder.decode(bytes) { message in
+                    guard failure == nil else { return }
+                    do throws(WireError) { try handle(message, isClockAccepted: isClockAccepted, context) } catch { failure = error }
+                }
+            } catch { return .failure(error) }
+            return failure.map { .failure($0) } ?? .success(())
+        }
+        try result.get()
+    }
+
+    private var connection: PeerConnection? {
+        if case .open(let connection) = phase { connection } else { nil }
+    }
+
+    private func handle(_ message: WireMessage, isClockAccepted: Bool, _ context: ChannelHandlerContext) throws(WireError) {
+        if case .hello(let result) = phase {
+            guard case .hello(let hello) = message, hello.record.id == result.peer else { throw .misplacedHello }
+            return welcome(hello, isClockAccepted: isClockAccepted, context)
+        }
+        guard let connection else { return }
+        switch message {
+        case .hello: throw .misplacedHello
+        case .request(let request): receive(request, connection)
+        case .unknownRequest(let id): if id != 0 { connection.respond(WireResponse(id: id, status: .unsupported)) }
+        case .response(let response): receive(response, connection)
+        case .chunk(let id, let isResponse, let bytes): try receiveChunk(id, isResponse: isResponse, bytes, connection)
+        case .cancel(let id):
+            assembly.cancel(id: id)
+            connection.drop(largeResponse: id)
+            owner.requestHandler.cancelled(requestID: id, on: connection)
+        case .invalidation(let invalidation): owner.requestHandler.invalidated(invalidation, by: connection.peer)
+        case .gossip(let gossip): owner.received(gossip, on: connection)
+        case .goodbye(let goodbye):
+            if goodbye != .duplicate { evidence = .closedByPeer(goodbye) }
+            connection.heardGoodbye(goodbye)
+        }
+    }
+
+    private func welcome(_ hello: WireHello, isClockAccepted: Bool, _ context: ChannelHandlerContext) {
+        guard hello.settings == owner.localHello.settings else { return fail(.foreign(.settings), context) }
+        guard isClockAccepted else { return fail(.foreign(.clock), context) }
+        timeout?.cancel()
+        let connection = PeerConnection(
+            id: id, record: hello.record, channel: context.channel, clock: owner.clock, limits: owner.limits)
+        phase = .open(connection)
+        let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
+        sweeper = context.eventLoop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in
+            let now = ClusterClock.monotonicNanoseconds
+            connection.sweep(nowNanoseconds: now)
+            handler.value.assembly.expire(nowNanoseconds: now)
+        }
+        owner.established(connection)
+        connection.heard()
+    }
+
+    // MARK: Requests and answers
+
+    private func receive(_ request: WireRequest, _ connection: PeerConnection) {
+        guard request.chunkedBytes > 0 else {
+            guard request.value.count <= owner.limits.valueBytesMax else {
+                return reject(request.id, .valueTooLarge, connection)
+            }
+            return owner.requestHandler.handle(request, on: connection)
+        }
+        guard request.chunkedBytes <= UInt64(owner.limits.valueBytesMax) else { return reject(request.id, .valueTooLarge, connection) }
+        let begun = assembly.begin(
+            id: request.id, header: .request(StoredRequest(request)), bytes: request.chunkedBytes,
+            nowNanoseconds: ClusterClock.monotonicNanoseconds)
+        if !begun { reject(request.id, .overloaded, connection) }
+    }
+
+    private func receive(_ wire: WireResponse, _ connection: PeerConnection) {
+        let response = PeerResponse(wire)
+        guard wire.chunkedBytes > 0 else { return connection.complete(wire.id, .success(response)) }
+        let begun = assembly.begin(
+            id: wire.id, header: .response(response), bytes: wire.chunkedBytes, nowNanoseconds: ClusterClock.monotonicNanoseconds)
+        if !begun { connection.complete(wire.id, .failure(.overloaded)) }
+    }
+
+    private func receiveChunk(
+        _ id: UInt64, isResponse: Bool, _ bytes: UnsafeRawBufferPointer, _ connection: PeerConnection
+    ) throws(WireError) {
+        guard let complete = try assembly.add(bytes, id: id, isResponse: isResponse) else { return }
+        switch complete.header {
+        case .request(let stored): stored.withRequest(value: complete.value) { owner.requestHandler.handle($0, on: connection) }
+        case .response(var response):
+            response.value = complete.value
+            connection.complete(complete.id, .success(response))
+        }
+    }
+
+    private func reject(_ id: UInt64, _ status: ResponseStatus, _ connection: PeerConnection) {
+        if id != 0 { connection.respond(WireResponse(id: id, status: status)) }
+    }
+}
+
+extension PeerResponse {
+    init(_ wire: WireResponse) {
+        self.init(status: wire.status)
+        if wire.value.count > 0 { value = ByteBuffer(bytes: wire.value) }
+        ttlMilliseconds = wire.ttlMilliseconds
+        stamp = wire.stamp
+        if wire.message.count > 0 { message = String(decoding: wire.message, as: UTF8.self) }
+        placement = wire.placement
+        items = wire.items.map { item in
+            Item(status: item.status, value: ByteBuffer(bytes: item.value), ttlMilliseconds: item.ttlMilliseconds, stamp: item.stamp)
+        }
+    }
+}

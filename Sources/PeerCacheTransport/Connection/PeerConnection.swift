@@ -1,0 +1,353 @@
+internal import DequeModule
+package import NIOCore
+package import PeerCacheCore
+internal import Synchronization
+
+/// Why a call to a peer did not bring an answer.
+package enum PeerCallError: Error, Hashable, Sendable {
+    /// No answer before the deadline. The request may have been carried out.
+    case timedOut
+    /// The connection ended. The request may have been carried out.
+    case closed
+    /// A queue of this connection is full; nothing was sent.
+    case overloaded
+    /// The calling task was cancelled.
+    case cancelled
+    /// There is no connection to the peer; nothing was sent.
+    case unreachable
+}
+
+/// An answer, in memory of its own.
+package struct PeerResponse: Sendable {
+    package var status: ResponseStatus
+    package var value = ByteBuffer()
+    package var ttlMilliseconds: UInt64?
+    package var stamp = Stamp.zero
+    package var message = ""
+    package var placement: UInt64 = 0
+    package var items: [Item] = []
+
+    /// One key's part of a `getMany` answer.
+    package struct Item: Sendable {
+        package var status: ResponseStatus
+        package var value: ByteBuffer
+        package var ttlMilliseconds: UInt64?
+        package var stamp: Stamp
+    }
+
+    package init(status: ResponseStatus) { self.status = status }
+}
+
+/// Bounds of one connection.
+package struct ConnectionLimits: Sendable {
+    /// Calls of this side without an answer yet; beyond it calls fail with `overloaded`.
+    package var requestsMax = 8192
+    /// Bytes that wait for the socket; beyond it calls fail with `overloaded`, and answers close the connection.
+    package var outboundBytesMax = 16 * 1024 * 1024
+    /// A connection that could not send anything for this long is closed.
+    package var stalledMax: Duration = .seconds(5)
+    /// A peer from which nothing came for this long does not answer: what it was asked before fails. Gossip brings a frame every second.
+    package var silentMax: Duration = .milliseconds(2500)
+    /// Chunked requests being assembled at a time.
+    package var assembliesMax = 16
+    /// Bytes of chunked values being assembled at a time.
+    package var assemblyBytesMax = 64 * 1024 * 1024
+    package var assemblyTimeout: Duration = .seconds(10)
+    /// A longer value is refused.
+    package var valueBytesMax = 8 * 1024 * 1024
+
+    package init() {}
+}
+
+/// One authenticated connection to a peer, used by both sides for calls, copies and gossip.
+///
+/// Any thread may call: items are encoded under one lock into the frame at hand, and one flush per event-loop tick sends what has gathered.
+/// Values above 256 KiB follow their header in chunks, one chunk per flush, so that small items pass between them.
+package final class PeerConnection: Sendable {
+    package typealias Answer = Result<PeerResponse, PeerCallError>
+
+    /// A value that is being sent in chunks.
+    struct LargeValue {
+        let id: UInt64
+        let isResponse: Bool
+        var rest: ByteBuffer
+    }
+
+    struct State {
+        var frames = OutboundFrames()
+        var table: RequestTable<UnsafeContinuation<Answer, Never>>
+        var large = Deque<LargeValue>()
+        var largeBytes = 0
+        var isFlushScheduled = false
+        var isClosed = false
+        var stalledSince: Int64?
+        var heardNanoseconds: Int64
+        /// Ids of chunked values that nobody waits for.
+        var transfers: UInt64 = 0
+        var ending = Ending()
+    }
+
+    /// How far a superfluous connection has come on its way out: no new calls, then a goodbye from either side, then the close.
+    struct Ending {
+        var deadline: Int64?
+        var hasSaidGoodbye = false
+        var hasHeardGoodbye = false
+    }
+
+    package let id: ConnectionID
+    /// The authenticated other end.
+    package let peer: PeerID
+    package let record: MemberRecord
+    let channel: any Channel
+    package let limits: ConnectionLimits
+    private let clock: ClusterClock
+    let state: Mutex<State>
+
+    init(id: ConnectionID, record: MemberRecord, channel: any Channel, clock: ClusterClock, limits: ConnectionLimits) {
+        self.id = id
+        self.peer = record.id
+        self.record = record
+        self.channel = channel
+        self.clock = clock
+        self.limits = limits
+        state = Mutex(
+            State(table: RequestTable(countMax: limits.requestsMax), heardNanoseconds: ClusterClock.monotonicNanoseconds))
+    }
+
+    // MARK: Calls
+
+    /// Sends a request and waits for its answer.
+    ///
+    /// - Parameters:
+    ///   - deadlineNanoseconds: monotonic; checked every 50 ms.
+    ///   - large: the value when it is above ``WireLimits/chunkBytes``; the request's `chunkedBytes` names its size.
+    ///   - encode: appends exactly one request with the given id. Runs before this function suspends.
+    package func call(
+        deadlineNanoseconds: Int64, large: ByteBuffer? = nil, _ encode: (UInt64, inout OutboundFrames) -> Void
+    ) async -> Result<PeerResponse, PeerCallError> {
+        let now = ClusterClock.monotonicNanoseconds
+        let reserved: Result<UInt64, PeerCallError> = state.withLock { state in
+            if state.isClosed || state.ending.deadline != nil { return .failure(.closed) }
+            guard hasRoom(state), let id = state.table.reserve(nowNanoseconds: now, deadlineNanoseconds: deadlineNanoseconds) else {
+                return .failure(.overloaded)
+            }
+            return .success(id)
+        }
+        let id: UInt64
+        switch reserved {
+        case .success(let reserved): id = reserved
+        case .failure(let error): return .failure(error)
+        }
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { (continuation: UnsafeContinuation<Answer, Never>) in
+                let (waits, schedules): (Bool, Bool) = state.withLock { state in
+                    guard !state.isClosed, state.table.wait(id, continuation) else { return (false, false) }
+                    encode(id, &state.frames)
+                    if let large { enqueue(large, id: id, isResponse: false, &state) }
+                    return (true, beginFlush(&state))
+                }
+                if schedules { scheduleFlush() }
+                if !waits { continuation.resume(returning: .failure(isClosed ? .closed : .cancelled)) }
+            }
+        } onCancel: {
+            giveUp(id)
+        }
+    }
+
+    /// Sends something that has no answer; a request is encoded with the given id. False: the queue is full or the connection closed, and
+    /// nothing was sent.
+    @discardableResult
+    package func post(large: ByteBuffer? = nil, _ encode: (UInt64, inout OutboundFrames) -> Void) -> Bool {
+        let (sent, schedules): (Bool, Bool) = state.withLock { state in
+            guard !state.isClosed, hasRoom(state) else { return (false, false) }
+            // Chunks need an id of their own; nobody waits under it.
+            var id: UInt64 = 0
+            if let large {
+                state.transfers &+= 1
+                id = 1 << 63 | state.transfers
+                enqueue(large, id: id, isResponse: false, &state)
+            }
+            encode(id, &state.frames)
+            return (true, beginFlush(&state))
+        }
+        if schedules { scheduleFlush() }
+        return sent
+    }
+
+    /// Answers a request of the peer. A connection whose peer does not read its answers is closed.
+    package func respond(_ response: WireResponse, large: ByteBuffer? = nil) {
+        let (overflows, schedules): (Bool, Bool) = state.withLock { state in
+            guard !state.isClosed else { return (false, false) }
+            guard hasRoom(state) else { return (true, false) }
+            state.frames.append(response)
+            if let large { enqueue(large, id: response.id, isResponse: true, &state) }
+            return (false, beginFlush(&state))
+        }
+        if overflows { channel.close(promise: nil) }
+        if schedules { scheduleFlush() }
+    }
+
+    // MARK: Answers and ends, called by the channel handler
+
+    /// Bytes came from the peer. Event loop only.
+    func heard() {
+        let now = ClusterClock.monotonicNanoseconds
+        state.withLock { $0.heardNanoseconds = now }
+    }
+
+    func complete(_ id: UInt64, _ answer: Answer) {
+        let waiter = state.withLock { $0.table.take(id) }
+        waiter?.resume(returning: answer)
+    }
+
+    /// The caller of a large answer no longer waits.
+    func drop(largeResponse id: UInt64) {
+        state.withLock { state in
+            guard let index = state.large.firstIndex(where: { $0.isResponse && $0.id == id }) else { return }
+            state.largeBytes -= state.large[index].rest.readableBytes
+            state.large.remove(at: index)
+        }
+    }
+
+    /// The channel is closed: everybody who waits is told.
+    func closed() {
+        let waiters = state.withLock { state in
+            state.isClosed = true
+            state.large.removeAll()
+            return state.table.takeAll()
+        }
+        for waiter in waiters { waiter.resume(returning: .failure(.closed)) }
+    }
+
+    /// Ends calls whose deadline has passed and a connection that makes no progress.
+    func sweep(nowNanoseconds: Int64) {
+        let (expired, isStalled) = state.withLock { state in
+            let silentSince = nowNanoseconds - limits.silentMax.nanosecondsSaturating
+            let isSilent = state.heardNanoseconds < silentSince
+            let expired = state.table.takeExpired(nowNanoseconds: nowNanoseconds, sentBefore: isSilent ? silentSince : .min)
+            for (id, _) in expired { state.frames.append(cancel: id) }
+            let isStalled = state.stalledSince.map { nowNanoseconds - $0 > limits.stalledMax.nanosecondsSaturating } ?? false
+            return (expired, isStalled)
+        }
+        for (_, waiter) in expired { waiter.resume(returning: .failure(.timedOut)) }
+        if isStalled { channel.close(promise: nil) } else if !expired.isEmpty { flush() }
+        advanceEnding()
+    }
+
+    private func giveUp(_ id: UInt64) {
+        let waiter = state.withLock { state in
+            let waiter = state.table.cancel(id)
+            if waiter != nil { state.frames.append(cancel: id) }
+            return waiter
+        }
+        guard let waiter else { return }
+        waiter.resume(returning: .failure(.cancelled))
+        let schedules = state.withLock { beginFlush(&$0) }
+        if schedules { scheduleFlush() }
+    }
+
+    private func hasRoom(_ state: borrowing State) -> Bool { state.frames.byteCount + state.largeBytes < limits.outboundBytesMax }
+}
+
+// MARK: Flushing and closing
+
+extension PeerConnection {
+    var isClosed: Bool { state.withLock { $0.isClosed } }
+
+    /// Calls in flight. For tests and the snapshot.
+    package var requestsInFlight: Int { state.withLock { $0.table.count } }
+
+    private func enqueue(_ value: ByteBuffer, id: UInt64, isResponse: Bool, _ state: inout State) {
+        state.large.append(LargeValue(id: id, isResponse: isResponse, rest: value))
+        state.largeBytes += value.readableBytes
+    }
+
+    private func beginFlush(_ state: inout State) -> Bool {
+        if state.isFlushScheduled { return false }
+        state.isFlushScheduled = true
+        return true
+    }
+
+    private func scheduleFlush() { channel.eventLoop.execute { self.flush() } }
+
+    /// Sends what has gathered, then one chunk at a time while the socket takes it. Event loop only.
+    func flush() {
+        while true {
+            let reading = clock.reading()
+            let isWritable = channel.isWritable
+            let (bytes, again): (ByteBuffer?, Bool) = state.withLock { state in
+                guard isWritable, !state.isClosed else {
+                    // Goes on in `writabilityChanged`; until then the flush counts as scheduled, so that nobody wakes the loop in vain.
+                    state.isFlushScheduled = true
+                    if state.stalledSince == nil { state.stalledSince = ClusterClock.monotonicNanoseconds }
+                    return (nil, false)
+                }
+                state.stalledSince = nil
+                if var value = state.large.popFirst() {
+                    if let chunk = value.rest.readSlice(length: min(value.rest.readableBytes, WireLimits.chunkBytes)) {
+                        state.largeBytes -= chunk.readableBytes
+                        chunk.withUnsafeReadableBytes { state.frames.append(chunk: $0, id: value.id, isResponse: value.isResponse) }
+                    }
+                    if value.rest.readableBytes > 0 { state.large.append(value) }
+                }
+                state.isFlushScheduled = !state.large.isEmpty
+                return (state.frames.isEmpty ? nil : state.frames.take(hlc: reading), !state.large.isEmpty)
+            }
+            if let bytes { channel.writeAndFlush(bytes, promise: nil) }
+            if !again { return }
+        }
+    }
+
+    /// Event loop only.
+    func writabilityChanged() {
+        if channel.isWritable { flush() }
+    }
+
+    /// Ends the connection on purpose. With `.duplicate` no new call is sent here, and it closes when both sides have the answers they wait
+    /// for, after ten seconds at the latest; otherwise at once.
+    package func close(_ goodbye: Goodbye) {
+        guard goodbye == .duplicate else {
+            channel.eventLoop.execute {
+                if let last = self.lastFrame(goodbye) {
+                    self.channel.writeAndFlush(last).whenComplete { _ in self.channel.close(promise: nil) }
+                } else {
+                    self.channel.close(promise: nil)
+                }
+            }
+            return
+        }
+        let deadline = ClusterClock.monotonicNanoseconds &+ 10_000_000_000
+        state.withLock { $0.ending.deadline = $0.ending.deadline ?? deadline }
+        channel.eventLoop.execute { self.advanceEnding() }
+    }
+
+    /// The other end said goodbye. Event loop only.
+    func heardGoodbye(_ goodbye: Goodbye) {
+        guard goodbye == .duplicate else { return }  // it closes by itself
+        state.withLock { $0.ending.hasHeardGoodbye = true }
+        close(.duplicate)
+    }
+
+    /// Event loop only.
+    private func advanceEnding() {
+        let now = ClusterClock.monotonicNanoseconds
+        let (says, closes): (Bool, Bool) = state.withLock { state in
+            guard let deadline = state.ending.deadline, !state.isClosed else { return (false, false) }
+            let isIdle = state.table.count == 0 && state.frames.isEmpty && state.large.isEmpty
+            let says = isIdle && !state.ending.hasSaidGoodbye
+            if says { state.ending.hasSaidGoodbye = true }
+            return (says, now >= deadline || (state.ending.hasSaidGoodbye && state.ending.hasHeardGoodbye))
+        }
+        if says, let last = lastFrame(.duplicate) { channel.writeAndFlush(last, promise: nil) }
+        if closes { channel.close(promise: nil) }
+    }
+
+    private func lastFrame(_ goodbye: Goodbye) -> ByteBuffer? {
+        let reading = clock.reading()
+        return state.withLock { state in
+            guard !state.isClosed else { return nil }
+            state.frames.append(goodbye)
+            return state.frames.take(hlc: reading)
+        }
+    }
+}

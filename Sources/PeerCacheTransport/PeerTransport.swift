@@ -1,0 +1,273 @@
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+package import PeerCacheCore
+internal import Synchronization
+
+/// The address to listen at is taken or not ours.
+package struct BindError: Error, Sendable {
+    package let address: PeerAddress
+    package let underlying: any Error
+}
+
+/// Everything between this peer and the others: the listener, the connections, the handshakes, and the member list over them.
+///
+/// Lifetime: ``start()``, then ``run()`` until it is cancelled, then ``stop()``. ``leave()`` before `stop` makes it a graceful departure.
+package final class PeerTransport: Sendable {
+    let configuration: TransportConfiguration
+    package let clock: ClusterClock
+    package let directory: ConnectionDirectory
+    let requestHandler: any PeerRequestHandler
+
+    /// Member lists, newest only: the placement is built from the last one.
+    package let views: AsyncStream<MembershipView>
+    private let viewsContinuation: AsyncStream<MembershipView>.Continuation
+    /// What happened to members, oldest dropped when nobody keeps up.
+    package let events: AsyncStream<MembershipEvent>
+    private let eventsContinuation: AsyncStream<MembershipEvent>.Continuation
+    private let resolutions: AsyncStream<Void>
+    private let resolutionsContinuation: AsyncStream<Void>.Continuation
+
+    private struct State {
+        var membership: MembershipShell?
+        var listener: (any Channel)?
+        var children: [ObjectIdentifier: any Channel] = [:]
+        var hello: WireHello?
+        var isStopped = false
+    }
+    private let state = Mutex(State())
+    private let admission: HandshakeAdmission
+    private let countsState = Mutex(TransportCounts())
+
+    package init(
+        _ configuration: TransportConfiguration, clock: ClusterClock, directory: ConnectionDirectory,
+        requestHandler: any PeerRequestHandler
+    ) {
+        self.configuration = configuration
+        self.clock = clock
+        self.directory = directory
+        self.requestHandler = requestHandler
+        admission = HandshakeAdmission()
+        (views, viewsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+        (events, eventsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
+        (resolutions, resolutionsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    package var counts: TransportCounts { countsState.withLock { $0 } }
+
+    /// The member list now, or nil before ``start()``.
+    package var view: MembershipView? { state.withLock { $0.membership }?.view }
+
+    // MARK: Lifetime
+
+    /// Listens, and joins the cluster in the background.
+    /// - Throws: ``BindError``, or what makes the membership settings impossible.
+    /// - Returns: the address that other peers dial.
+    package func start() async throws -> PeerAddress {
+        let listener = try await bind()
+        let address = await advertisedAddress(of: listener)
+        var record = configuration.record
+        record.address = address
+        record.hlc = clock.reading()
+        let machine = try GossipMachine(configuration.gossip, me: record, seed: .random(in: .min ... .max))
+        let membership = MembershipShell(machine: machine, loop: configuration.group.next(), clock: clock, actions: actions)
+        state.withLock { state in
+            state.membership = membership
+            state.listener = listener
+            state.hello = WireHello(record: record, settings: configuration.settings)
+        }
+        // Only now may connections find a member list.
+        try await listener.setOption(.autoRead, value: true).get()
+        membership.handle(.command(.join))
+        return address
+    }
+
+    /// Answers the machine's questions for addresses until cancelled.
+    package func run() async {
+        guard let discovery = configuration.discovery else { return }
+        for await _ in resolutions {
+            do {
+                let found = try await discovery()
+                membership?.handle(.discovered(found, failed: false))
+            } catch is CancellationError {
+                return
+            } catch {
+                configuration.logger.debug("discovery failed", metadata: [LogKey.error.rawValue: "\(error)"])
+                membership?.handle(.discovered([], failed: true))
+            }
+        }
+    }
+
+    /// Tells the others that this peer goes: they stop placing slots here, and it still answers.
+    package func leave() { membership?.handle(.command(.leave)) }
+
+    /// Says goodbye and closes everything. Calls in flight end with `.closed`.
+    package func stop() async {
+        let membership = membership
+        membership?.handle(.command(.stopped))
+        // Let the last messages out: inputs and sends run on event loops in order.
+        try? await configuration.group.next().submit {}.get()
+        let (listener, children) = state.withLock { state in
+            state.isStopped = true
+            return (state.listener, state.children.values.map { $0 })
+        }
+        try? await listener?.close()
+        for connection in directory.stop() { connection.close(.leaving) }
+        let deadline = ClusterClock.monotonicNanoseconds + 500_000_000
+        while ClusterClock.monotonicNanoseconds < deadline, state.withLock({ !$0.children.isEmpty }) {
+            try? await Task.sleep(for: .milliseconds(5))
+        }
+        for channel in children { channel.close(promise: nil) }
+        membership?.stop()
+        viewsContinuation.finish()
+        eventsContinuation.finish()
+        resolutionsContinuation.finish()
+    }
+
+    /// Asks a peer for its member list: it placed a key elsewhere than this peer.
+    package func synchronize(with peer: PeerID) { membership?.handle(.command(.sync(with: peer))) }
+
+    private var membership: MembershipShell? { state.withLock { $0.membership } }
+}
+
+// MARK: Listening and dialling
+
+extension PeerTransport {
+    private func bind() async throws -> any Channel {
+        do {
+            return try await ServerBootstrap(group: configuration.group)
+                .serverChannelOption(.backlog, value: 256)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .serverChannelOption(.autoRead, value: false)
+                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .childChannelOption(.writeBufferWaterMark, value: Self.waterMark)
+                .childChannelOption(.maxMessagesPerRead, value: 4)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        guard self.admit(channel) else { throw ChannelError.ioOnClosedChannel }
+                        let handler = PeerChannelHandler(
+                            id: self.admission.inboundID(), owner: self,
+                            phase: .listening(ListenerHandshake(self.configuration.handshake), hasAnswered: false))
+                        try channel.pipeline.syncOperations.addHandler(handler)
+                    }
+                }
+                .bind(host: configuration.bind.host, port: Int(configuration.bind.port)).get()
+        } catch { throw BindError(address: configuration.bind, underlying: error) }
+    }
+
+    static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 128 * 1024, high: 512 * 1024)
+
+    private func dial(_ id: ConnectionID, _ address: PeerAddress, _ expected: PeerID?, _ limit: Duration) {
+        let handshake = DialerHandshake(configuration.handshake, expecting: expected)
+        ClientBootstrap(group: configuration.group)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelOption(.writeBufferWaterMark, value: Self.waterMark)
+            .channelOption(.maxMessagesPerRead, value: 4)
+            .connectTimeout(.nanoseconds(limit.nanosecondsSaturating))
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard self.keep(channel) else { throw ChannelError.ioOnClosedChannel }
+                    try channel.pipeline.syncOperations.addHandler(
+                        PeerChannelHandler(id: id, owner: self, phase: .dialing(handshake)))
+                }
+            }
+            .connect(host: address.host, port: Int(address.port))
+            .whenFailure { error in
+                // The handler saw no open channel, so it reports nothing.
+                self.membership?.handle(.connection(id, Evidence(error)))
+            }
+    }
+
+    /// Counts a channel that was accepted; false: there are too many unfinished handshakes.
+    private func admit(_ channel: any Channel) -> Bool {
+        guard let ticket = admission.begin(host: channel.remoteAddress?.ipAddress ?? "") else {
+            countsState.withLock { $0.handshakesRefused += 1 }
+            return false
+        }
+        channel.closeFuture.whenComplete { _ in self.admission.end(ticket) }
+        return keep(channel)
+    }
+
+    private func keep(_ channel: any Channel) -> Bool {
+        let key = ObjectIdentifier(channel)
+        let isKept = state.withLock { state in
+            guard !state.isStopped else { return false }
+            state.children[key] = channel
+            return true
+        }
+        if isKept { channel.closeFuture.whenComplete { _ in self.state.withLock { $0.children[key] = nil } } }
+        return isKept
+    }
+
+    /// `GOSSIP.md` §3: configured, else the address it listens at, else the one from which it reaches the others.
+    private func advertisedAddress(of listener: any Channel) async -> PeerAddress {
+        let port = configuration.advertisedPort ?? UInt16(clamping: listener.localAddress?.port ?? 0)
+        if let host = configuration.advertisedHost { return PeerAddress(host: host, port: port) }
+        let bound = listener.localAddress?.ipAddress ?? configuration.bind.host
+        guard bound == "0.0.0.0" || bound == "::" else { return PeerAddress(host: bound, port: port) }
+        let seeds = (try? await configuration.discovery?()) ?? []
+        // 192.0.2.1 is reserved for documentation: the route to it is the default route.
+        for seed in seeds.prefix(3) + [PeerAddress(host: "192.0.2.1", port: 9)] {
+            if let host = await AddressResolver.localHost(towards: seed, group: configuration.group) {
+                return PeerAddress(host: host, port: port)
+            }
+        }
+        return PeerAddress(host: bound == "::" ? "::1" : "127.0.0.1", port: port)
+    }
+
+    private var actions: MembershipShell.Actions {
+        MembershipShell.Actions(
+            dial: { self.dial($0, $1, $2, $3) },
+            send: { message, peer, id in
+                let connection = id.flatMap { self.directory.connection($0) } ?? self.directory.connection(to: peer)
+                connection?.post { _, frames in frames.append(message) }
+            },
+            close: { id, goodbye in
+                guard let connection = self.directory.connection(id) else { return }
+                self.directory.retire(id)
+                connection.close(goodbye)
+            },
+            resolve: { self.resolutionsContinuation.yield() },
+            event: { self.eventsContinuation.yield($0) },
+            trace: { self.configuration.logger.debug("gossip", metadata: [LogKey.reason.rawValue: "\($0)"]) },
+            changed: { self.viewsContinuation.yield($0) })
+    }
+}
+
+// MARK: What channels tell
+
+extension PeerTransport: PeerChannelOwner {
+    var limits: ConnectionLimits { configuration.limits }
+
+    /// The newest record of this peer: a refutation raises its incarnation.
+    var localHello: WireHello {
+        let (membership, hello) = state.withLock { ($0.membership, $0.hello) }
+        var current = hello ?? WireHello(record: configuration.record, settings: configuration.settings)
+        if let membership { current.record = membership.myRecord }
+        return current
+    }
+
+    func mayAgree() -> Bool { admission.mayAgree(nowNanoseconds: ClusterClock.monotonicNanoseconds) }
+
+    func established(_ connection: PeerConnection) {
+        countsState.withLock { $0.connectionsOpened += 1 }
+        directory.add(connection)
+        membership?.handle(.connection(connection.id, .established(connection.record)))
+    }
+
+    func received(_ gossip: GossipMessage, on connection: PeerConnection) {
+        membership?.handle(.message(gossip, from: connection.peer, on: connection.id))
+    }
+
+    func ended(_ id: ConnectionID, _ connection: PeerConnection?, _ evidence: Evidence) {
+        if let connection { directory.remove(connection) }
+        if connection != nil || !GossipMachine.isInbound(id) { membership?.handle(.connection(id, evidence)) }
+    }
+
+    func refusedFrame(_ error: WireError, from connection: PeerConnection?) {
+        countsState.withLock { $0.framesRefused += 1 }
+        configuration.logger.debug(
+            "frame refused",
+            metadata: [LogKey.peer.rawValue: "\(connection.map { $0.peer.description } ?? "unknown")", LogKey.error.rawValue: "\(error)"])
+    }
+}
