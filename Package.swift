@@ -5,6 +5,7 @@ let package = Package(
     name: "PeerCache",
     platforms: [.macOS(.v15)],
     products: [
+        .library(name: "PeerCache", targets: ["PeerCache"]),
         .library(name: "PeerCacheTesting", targets: ["PeerCacheTesting"]),
     ],
     dependencies: [
@@ -12,6 +13,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto.git", "3.12.0"..<"5.0.0"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.1.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-metrics.git", from: "2.5.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.6.0"),
     ],
     targets: [
         // C libraries of the system. SwiftPM names the missing package when pkg-config does not find one.
@@ -40,10 +43,34 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ]),
 
+        // The public API.
+        .target(
+            name: "PeerCache",
+            dependencies: [
+                "PeerCacheCore", "PeerCacheTransport",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOFoundationCompat", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]),
+
         // Clocks and seeded randomness for tests, ours and users'.
         .target(name: "PeerCacheTesting", dependencies: ["PeerCacheCore"]),
 
         .testTarget(name: "PeerCacheCoreTests", dependencies: ["PeerCacheCore", "PeerCacheTesting"]),
+        // Counts allocations of a thread; replaces malloc in the test process.
+        .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
+        .testTarget(
+            name: "PeerCacheTests",
+            dependencies: [
+                "PeerCache", "PeerCacheCore", "PeerCacheTransport", "PeerCacheTesting", "CAllocationCounter",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]),
         .testTarget(
             name: "PeerCacheTransportTests",
             dependencies: [

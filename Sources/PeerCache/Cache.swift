@@ -1,0 +1,201 @@
+internal import Logging
+internal import NIOCore
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// A decoded value in the near store.
+final class NearBox<Value: Sendable>: Sendable {
+    let value: Value
+
+    init(_ value: Value) { self.value = value }
+}
+
+/// A named, typed group of keys, spread over the peers of the cluster. Made by ``CachePeer/cache(_:key:value:codec:options:loader:)``;
+/// cheap to copy and safe to use from everywhere.
+///
+/// The read path: a near copy in this process; else the key's owner, which is this peer or one request away; else, on the owner, the loader,
+/// once for everybody who waits.
+public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
+    let core: CacheCore
+    let codec: ValueCodec<Value>
+
+    /// The cache's name.
+    public var name: String { core.name }
+
+    // MARK: Reading
+
+    /// The value of a key, or nil when it has none: the loader returned nil, or there is no loader and nothing is held.
+    ///
+    /// A near hit neither suspends nor allocates nor decodes. Otherwise one request to the key's owner at most; a miss there runs the loader
+    /// once for all peers that wait. If the owner does not answer, another holder does, and at last the loader runs here and its value is
+    /// returned but not stored.
+    ///
+    /// - Throws: the loader's own error when it ran in this process, `.loadFailed` with its description when it ran on another peer;
+    ///   `.loadTimedOut`, `.overloaded`, `.keyTooLong`, `.incompatibleCache`, `.notRunning`; `CancellationError`.
+    public func get(_ key: Key) async throws -> Value? {
+        if let value = near(key) { return value }
+        return try await find(key.keyBytes)
+    }
+
+    /// The value of a key if this process has it: a near copy, or the own store. Never loads, never suspends, never throws.
+    ///
+    /// A value from the own store may lag behind the key's owner when that is another peer.
+    public func peek(_ key: Key) -> Value? {
+        if let value = near(key) { return value }
+        guard core.failure == nil else { return nil }
+        let bytes = key.keyBytes
+        guard let found = core.held(bytes, core.hash(bytes)) else { return nil }
+        return try? codec.decode(found.bytes)
+    }
+
+    /// The values of those keys that have one; equal keys count once. One request per owner and 1,024 keys.
+    ///
+    /// - Throws: as ``get(_:)``; the first error, after all have ended.
+    public func getMany(_ keys: some Sequence<Key>) async throws -> [Key: Value] {
+        var values: [Key: Value] = [:]
+        var missing: [Key] = []
+        for key in Set(keys) {
+            if let value = near(key) { values[key] = value } else { missing.append(key) }
+        }
+        if missing.isEmpty { return values }
+        try await prepare()
+        for (key, value) in try await findMany(missing) { values[key] = value }
+        return values
+    }
+
+    // MARK: Writing
+
+    /// Stores a value under a key, on its owner and the other holders; what was held before is gone when this returns, on every peer.
+    ///
+    /// - Parameter ttl: time to live instead of the cache's; zero or less: expired at once.
+    /// - Throws: `.valueTooLarge`, `.keyTooLong`, `.encodingFailed`, `.overloaded`, `.peerUnreachable`: nothing happened. `.indeterminate`: it
+    ///   may take effect now, later or never; set again, or remove, to be sure.
+    public func set(_ key: Key, _ value: Value, ttl: Duration? = nil) async throws {
+        let bytes = try await prepare(key)
+        let encoded: ByteBuffer
+        do { encoded = try codec.encode(value) } catch {
+            throw PeerCacheError(.encodingFailed, "cache \"\(name)\": the codec \"\(codec.name)\" threw", underlying: error)
+        }
+        guard encoded.readableBytes <= core.peer.valueBytesMax else {
+            throw PeerCacheError(
+                .valueTooLarge,
+                "cache \"\(name)\": the value has \(encoded.readableBytes) bytes encoded; the limit is \(core.peer.valueBytesMax) "
+                    + "(limits.valueBytesMax, and an eighth of the store)")
+        }
+        core.counters.add(.sets)
+        let hash = core.hash(bytes)
+        let stamp = try await core.write(bytes, hash, .value(encoded, ttl: ttl ?? core.options.ttl, isFill: false))
+        let left = (ttl ?? core.options.ttl).map { UInt64($0.millisecondsRoundedUp) }
+        keepNear(NearBox(value), bytes, hash, encodedBytes: encoded.readableBytes, stamp: stamp, ttlMilliseconds: left, token: nil)
+    }
+
+    /// Removes a key on all peers: after this returns, no peer answers what was held before. A running load of the key cannot bring it back.
+    ///
+    /// Call it after the database has committed. Throws as ``set(_:_:ttl:)``.
+    public func remove(_ key: Key) async throws {
+        let bytes = try await prepare(key)
+        core.counters.add(.removes)
+        _ = try await core.write(bytes, core.hash(bytes), .tombstone)
+    }
+
+    /// Empties the whole cache on all peers: every entry older than this call is a miss from now on, and no running load stores its value.
+    /// O(members) requests; memory is given back by and by.
+    ///
+    /// - Throws: `.indeterminate` when a member does not answer within the request timeout; call again.
+    public func removeAll() async throws {
+        try await prepare()
+        try await core.removeAll()
+    }
+
+    // MARK: Looking
+
+    /// Where a key lives and how fresh it is. One request to the owner, when that is another peer; loads nothing.
+    public func explain(_ key: Key) async throws -> KeyExplanation {
+        let bytes = try await prepare(key)
+        return try await core.explain(bytes, core.hash(bytes))
+    }
+}
+
+extension Cache {
+    /// The near copy of a key. No allocation, one lock.
+    private func near(_ key: Key) -> Value? {
+        guard core.keepsNear else { return nil }
+        let object = key.withKeyBytes { bytes in
+            core.peer.near.object(
+                hash: core.secret.hash(bytes), cache: core.index.value, key: bytes, nowMilliseconds: ClusterClock.wallMilliseconds)
+        }
+        guard let object else { return nil }
+        core.counters.add(.nearHits)
+        // Only this cache's keys have this index, and only boxes of its value type are put under them.
+        return unsafeDowncast(object, to: NearBox<Value>.self).value
+    }
+
+    private func find(_ bytes: [UInt8]) async throws -> Value? {
+        try await prepare(bytes)
+        let hash = core.hash(bytes), token = core.peer.near.token(hash: hash)
+        guard let found = try await core.find(bytes, hash) else { return nil }
+        if let value = value(of: found, bytes, hash, token: token) { return value }
+        // Stored bytes that cannot be decoded are a miss: drop them, load again.
+        guard let stored = try await core.replace(undecodable: found, bytes, hash) else { return nil }
+        if let value = value(of: stored, bytes, hash, token: token) { return value }
+        throw PeerCacheError(.encodingFailed, "cache \"\(name)\": the codec \"\(codec.name)\" cannot decode what it encoded")
+    }
+
+    /// Decodes what was found and keeps a near copy. Nil: the codec cannot decode it.
+    /// - Parameter token: of the near store, from before the search began.
+    func value(of found: Found, _ bytes: [UInt8], _ hash: UInt64, token: UInt32) -> Value? {
+        let box: NearBox<Value>
+        if let object = found.object as? NearBox<Value> {
+            box = object
+        } else {
+            do { box = NearBox(try codec.decode(found.bytes)) } catch {
+                core.counters.add(.decodeFailures)
+                core.peer.logger.debug(
+                    "stored value cannot be decoded",
+                    metadata: [LogKey.cache.rawValue: "\(name)", LogKey.error.rawValue: "\(error)"])
+                return nil
+            }
+        }
+        if found.isCacheable {
+            keepNear(
+                box, bytes, hash, encodedBytes: found.bytes.readableBytes, stamp: found.stamp, ttlMilliseconds: found.ttlMilliseconds,
+                token: token)
+        }
+        return box.value
+    }
+
+    private func keepNear(
+        _ box: NearBox<Value>, _ bytes: [UInt8], _ hash: UInt64, encodedBytes: Int, stamp: Stamp, ttlMilliseconds: UInt64?,
+        token: UInt32?
+    ) {
+        guard core.keepsNear else { return }
+        let near = UInt64(core.options.nearFor.millisecondsRoundedUp)
+        let life = min(near, ttlMilliseconds ?? .max)
+        guard life > 0 else { return }
+        bytes.withUnsafeBytes { key in
+            let now = ClusterClock.wallMilliseconds
+            _ = core.peer.near.insert(
+                box, hash: hash, cache: core.index.value, key: key, encodedBytes: encodedBytes, stamp: stamp,
+                expires: now &+ min(life, 1 << 47), nowMilliseconds: now, token: token)
+        }
+    }
+
+    func prepare() async throws {
+        if let failure = core.failure { throw failure }
+        try await core.peer.started()
+    }
+
+    func prepare(_ bytes: [UInt8]) async throws {
+        try await prepare()
+        guard bytes.count <= WireLimits.keyBytesMax else {
+            throw PeerCacheError(
+                .keyTooLong, "cache \"\(name)\": the key has \(bytes.count) bytes; the limit is \(WireLimits.keyBytesMax)")
+        }
+    }
+
+    private func prepare(_ key: Key) async throws -> [UInt8] {
+        let bytes = key.keyBytes
+        try await prepare(bytes)
+        return bytes
+    }
+}

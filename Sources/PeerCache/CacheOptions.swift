@@ -1,0 +1,51 @@
+/// How one cache behaves. Equal on all peers; what differs (`copies`) follows the key's owner.
+public struct CacheOptions: Sendable, Hashable {
+    /// Time to live of an entry, from its write, for loads from the load's start; nil: until evicted. Default nil. Zero or less: every
+    /// entry is expired at once. Above four years it counts as four years.
+    public var ttl: Duration?
+    /// Peers that hold each entry (N), 1...7. Default 2: a killed peer's keys are answered from their copies.
+    public var copies: Int
+    /// Holders asked by a read (R), 1...`copies`. Default 1.
+    public var readFrom: Int
+    /// Holders that have stored a write before it returns (W), 1...`copies`; with fewer holders in the cluster, all of them. Default 1.
+    public var ackedBy: Int
+    /// How long a decoded object of any key may be used in this process without asking the owner; zero: no near copies. Default 1 s.
+    /// Writes and removals reach near copies within milliseconds; this bounds what a lost message can do.
+    public var nearFor: Duration
+    /// A loader that takes longer fails its waiters and frees the key, 1 ms...10 min. Default 10 s.
+    public var loadTimeout: Duration
+
+    /// Options; each has a default.
+    public init(
+        ttl: Duration? = nil, copies: Int = 2, readFrom: Int = 1, ackedBy: Int = 1, nearFor: Duration = .seconds(1),
+        loadTimeout: Duration = .seconds(10)
+    ) {
+        self.ttl = ttl
+        self.copies = copies
+        self.readFrom = readFrom
+        self.ackedBy = ackedBy
+        self.nearFor = nearFor
+        self.loadTimeout = loadTimeout
+    }
+
+    /// The most holders an entry can have.
+    static let copiesMax = 7
+
+    func validate(cache: String) throws(PeerCacheError) {
+        func check(_ isValid: Bool, _ property: String, _ value: Any, _ allowed: String) throws(PeerCacheError) {
+            if !isValid { throw PeerCacheError(.invalidConfiguration, "cache \"\(cache)\": \(property) is \(value); \(allowed)") }
+        }
+        let nameBytes = cache.utf8.count
+        try check(1...128 ~= nameBytes, "the name's length", "\(nameBytes) bytes", "use a name of 1...128 bytes of UTF-8")
+        try check(1...Self.copiesMax ~= copies, "copies", copies, "use 1...\(Self.copiesMax)")
+        try check(1...copies ~= readFrom, "readFrom", readFrom, "use 1...\(copies): not more holders than `copies`")
+        try check(1...copies ~= ackedBy, "ackedBy", ackedBy, "use 1...\(copies): not more holders than `copies`")
+        try check(
+            copies == 1 || readFrom + ackedBy <= copies, "readFrom + ackedBy", readFrom + ackedBy,
+            "above `copies` (\(copies)) it selects strict reads, which this version does not have yet; lower one of them or raise `copies`")
+        try check(readFrom == 1, "readFrom", readFrom, "use 1: reads from several holders are not in this version yet")
+        try check(nearFor >= .zero, "nearFor", nearFor, "use zero (no near copies) or more")
+        try check(
+            loadTimeout >= .milliseconds(1) && loadTimeout <= .seconds(600), "loadTimeout", loadTimeout, "use 1 ms...600 s")
+    }
+}

@@ -1,0 +1,134 @@
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// What a peer knows and counts at one moment.
+public struct PeerSnapshot: Sendable, Hashable, Codable {
+    /// One entry of the member list.
+    public struct Member: Sendable, Hashable, Codable {
+        /// 32 hexadecimal digits.
+        public var id: String
+        /// As others dial it.
+        public var address: String
+        /// The pod's or host's name, as configured there.
+        public var name: String
+        /// alive, suspect, leaving, left or dead.
+        public var status: String
+        /// Slots it answers for, 0...16,384.
+        public var ownedSlots: Int
+    }
+
+    /// The counters of one cache, totals since the start on this peer.
+    public struct Cache: Sendable, Hashable, Codable {
+        /// The cache's name.
+        public var name: String
+        /// Reads answered by a near copy in this process.
+        public var nearHits: UInt64
+        /// Reads answered by this peer's store.
+        public var ownHits: UInt64
+        /// Reads answered by another peer.
+        public var peerHits: UInt64
+        /// Reads that were loaded or had no value.
+        public var misses: UInt64
+        /// Loader calls on this peer.
+        public var loads: UInt64
+        /// Loader calls that threw.
+        public var loadErrors: UInt64
+        /// Callers that shared another's load.
+        public var coalescedWaits: UInt64
+        /// Loads here because no holder answered; not stored.
+        public var fallbackLoads: UInt64
+        /// Loads that run now.
+        public var loadsRunning: Int
+        /// Reads of other peers that this peer answered.
+        public var served: UInt64
+        /// Calls of `set` and of `remove`.
+        public var sets: UInt64
+        /// Calls of `remove`.
+        public var removes: UInt64
+        /// Entries in this peer's store.
+        public var entries: Int
+        /// Their bytes, overhead included.
+        public var bytes: Int
+    }
+
+    /// This peer's id.
+    public var id: String
+    /// The cluster's name.
+    public var cluster: String
+    /// The member list, in id order, departed members included.
+    public var members: [Member]
+    /// Members that hold slots, this one included.
+    public var memberCount: Int
+    /// The placement's digest: equal on peers that agree.
+    public var placementDigest: UInt64
+    /// The caches, in order of registration.
+    public var caches: [Cache]
+    /// Bytes the store holds, and its limit.
+    public var storeBytes: Int
+    /// The store's limit in bytes.
+    public var storeBytesMax: Int
+    /// Entries in the store, all caches.
+    public var entries: Int
+    /// Entries dropped for room.
+    public var evictions: UInt64
+    /// Entries dropped because their time was over.
+    public var expiries: UInt64
+    /// Near copies.
+    public var nearEntries: Int
+    /// Calls to other peers.
+    public var peerRequests: UInt64
+    /// Calls to other peers without an answer.
+    public var peerErrors: UInt64
+}
+
+/// Whether the next instance of a rolling deploy may go.
+public struct PeerReadiness: Sendable, Hashable, Codable {
+    /// Nothing stands against it.
+    public var isReady: Bool
+    /// What stands against it, for people.
+    public var reasons: [String]
+}
+
+extension CachePeer {
+    /// What this peer knows and counts now. O(members + slots); for dashboards and tests.
+    public func snapshot() -> PeerSnapshot {
+        let routing = core.table.routing, memory = core.store.memory, view = routing.view
+        let owned = routing.placement.slotCounts(rank: 0)
+        return PeerSnapshot(
+            id: core.me.description, cluster: core.configuration.cluster,
+            members: (view?.members ?? []).map { member in
+                PeerSnapshot.Member(
+                    id: member.record.id.description, address: member.record.address.description, name: member.record.name,
+                    status: "\(member.status)", ownedSlots: routing.placement.index(of: member.record.id).map { owned[$0] } ?? 0)
+            },
+            memberCount: view?.placed.count ?? 0, placementDigest: routing.digest,
+            caches: core.caches.map(PeerSnapshot.Cache.init), storeBytes: memory.counted, storeBytesMax: memory.limit,
+            entries: memory.entries, evictions: UInt64(memory.evictions), expiries: UInt64(memory.expiries),
+            nearEntries: core.near.usage.entries, peerRequests: core.counters.value(.peerRequests),
+            peerErrors: core.counters.value(.peerErrors))
+    }
+
+    /// Whether this peer takes part: it runs, and it is connected to every placed member.
+    public var readiness: PeerReadiness {
+        var reasons: [String] = []
+        if core.phase != .running { reasons.append("the peer is \(core.phase)") }
+        let routing = core.table.routing
+        if routing.view == nil { reasons.append("no member list yet") }
+        for member in routing.view?.placed ?? [] where member.id != core.me && core.directory.connection(to: member.id) == nil {
+            reasons.append("no connection to peer \(member.id)")
+        }
+        return PeerReadiness(isReady: reasons.isEmpty, reasons: reasons)
+    }
+}
+
+extension PeerSnapshot.Cache {
+    init(_ cache: CacheCore) {
+        let counters = cache.counters, usage = cache.peer.store.usage(of: cache.index)
+        self.init(
+            name: cache.name, nearHits: counters.value(.nearHits), ownHits: counters.value(.ownHits),
+            peerHits: counters.value(.peerHits), misses: counters.value(.misses), loads: counters.value(.loads),
+            loadErrors: counters.value(.loadErrors), coalescedWaits: counters.value(.coalescedWaits),
+            fallbackLoads: counters.value(.fallbackLoads), loadsRunning: cache.loadsRunning, served: counters.value(.served),
+            sets: counters.value(.sets), removes: counters.value(.removes), entries: usage.entries, bytes: usage.bytes)
+    }
+}

@@ -1,0 +1,162 @@
+public import Logging
+public import CoreMetrics
+public import NIOCore
+internal import NIOPosix
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// Settings of a ``CachePeer``. Every property has a default; `CachePeer.init` throws for what is impossible, with the reason.
+public struct CachePeerConfiguration: Sendable {
+    /// Name of the cluster, 1...128 bytes of UTF-8. Peers of other clusters are refused.
+    public var cluster: String
+
+    /// Where to listen. Default: 127.0.0.1, port 7600. Port 0 lets the system choose.
+    public var bind = Endpoint(host: "127.0.0.1", port: 7600)
+
+    /// How other peers reach this one; nil: the address it listens at, and for a wildcard address the one from which it reaches the others.
+    /// A port of 0 stands for the port listened at.
+    public var advertise: Endpoint?
+
+    /// How to find the first peers. Default `.none`: alone until another peer dials this one.
+    public var discovery = Discovery.none
+
+    /// Who may join. No default beyond loopback: a peer that listens elsewhere must say `.sharedSecret` or `.insecure`.
+    public var security: Security?
+
+    /// Decides, with the cache's name, which peer holds which key. 16 bytes or more, equal on all peers. Nil: derived from the secret; must be
+    /// set once several secrets are accepted, because placement must not change with the secret.
+    public var hashKey: [UInt8]?
+
+    /// Everything the library holds: the store, overhead included, near copies and buffers. At least 2 MiB. Default 64 MiB.
+    public var memory = ByteCount.megabytes(64)
+
+    /// Bounds that protect this peer.
+    public var limits = Limits()
+
+    /// How this peer introduces itself.
+    public var identity = Identity()
+
+    /// A call to another peer that has no answer by then counts as unanswered, 10 ms...60 s; loads have their own, longer, deadline
+    /// (`CacheOptions.loadTimeout`). Default 2 s.
+    public var requestTimeout: Duration = .seconds(2)
+
+    /// How long a graceful shutdown goes on answering after it has told the others that it leaves, 0...5 min. Default 500 ms.
+    public var leaveGrace: Duration = .milliseconds(500)
+
+    /// Event loops for the peer connections. Default: NIO's shared group.
+    public var eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+
+    /// Info: members come and go. Debug: the rest. Keys are cut to 64 bytes; secrets and values never appear.
+    public var logger = Logger(label: "peercache")
+
+    /// Where metrics go; nil: swift-metrics' global factory.
+    public var metricsFactory: (any MetricsFactory)?
+
+    /// Settings with their defaults.
+    public init(cluster: String) { self.cluster = cluster }
+}
+
+extension CachePeerConfiguration {
+    /// A host (IP address or name) and a TCP port.
+    public struct Endpoint: Sendable, Hashable {
+        /// IP address or name, without brackets.
+        public var host: String
+        /// 0...65,535; an `Int`, so that a wrong one gets an error and no trap.
+        public var port: Int
+
+        /// A host and a port.
+        public init(host: String, port: Int) {
+            self.host = host
+            self.port = port
+        }
+    }
+
+    /// An amount of memory.
+    public struct ByteCount: Sendable, Hashable {
+        /// Bytes.
+        public var bytes: Int
+
+        /// That many bytes.
+        public static func bytes(_ count: Int) -> ByteCount { ByteCount(bytes: count) }
+        /// Multiples of 1,048,576 bytes; saturates.
+        public static func megabytes(_ count: Int) -> ByteCount { multiple(of: 1 << 20, count) }
+        /// Multiples of 1,073,741,824 bytes; saturates.
+        public static func gigabytes(_ count: Int) -> ByteCount { multiple(of: 1 << 30, count) }
+
+        private static func multiple(of unit: Int, _ count: Int) -> ByteCount {
+            let (bytes, overflow) = count.multipliedReportingOverflow(by: unit)
+            return ByteCount(bytes: overflow ? (count < 0 ? .min : .max) : bytes)
+        }
+    }
+
+    /// Where the first addresses come from. Asked at the start, often until the first contact, then once a minute.
+    public struct Discovery: Sendable {
+        enum Kind: Sendable {
+            case none
+            case peers([String])
+            case dns(String, port: Int)
+            case custom(any PeerDiscovery)
+        }
+        let kind: Kind
+
+        /// Nobody: this peer waits to be dialled.
+        public static let none = Discovery(kind: .none)
+        /// Addresses as `host:port`, an IPv6 address in brackets; may contain this peer's own.
+        public static func peers(_ addresses: [String]) -> Discovery { Discovery(kind: .peers(addresses)) }
+        /// Every A and AAAA address of a name, for example of a headless service; resolved again each time.
+        public static func dns(_ name: String, port: Int) -> Discovery { Discovery(kind: .dns(name, port: port)) }
+        /// A source of the application's own.
+        public static func custom(_ source: any PeerDiscovery) -> Discovery { Discovery(kind: .custom(source)) }
+    }
+
+    /// Who may join.
+    public struct Security: Sendable {
+        enum Kind: Sendable {
+            case sharedSecret(String, accepting: [String])
+            case insecure
+        }
+        let kind: Kind
+
+        /// Peers prove to each other that they know the secret; it is never sent. At least 16 bytes; use 32 random ones.
+        /// - Parameter accepting: up to three further secrets that dialling peers may use, for a rotation.
+        public static func sharedSecret(_ secret: String, accepting: [String] = []) -> Security {
+            Security(kind: .sharedSecret(secret, accepting: accepting))
+        }
+        /// Everybody who reaches the port may read and write the caches. Logs a warning at every start.
+        public static let insecure = Security(kind: .insecure)
+    }
+
+    /// Bounds that protect this peer.
+    public struct Limits: Sendable {
+        /// The longest value, 1 byte...64 MiB, and never above an eighth of the store. Default 8 MiB.
+        public var valueBytesMax = 8 * 1024 * 1024
+        /// Calls to one peer that wait for an answer, 1...1,000,000; further ones fail with `.overloaded`. Default 8,192.
+        public var requestsPerPeerMax = 8192
+        /// Loaders that run at a time, 1...1,000,000. Default 1,024.
+        public var loadsMax = 1024
+
+        /// The defaults.
+        public init() {}
+    }
+
+    /// How this peer introduces itself.
+    public struct Identity: Sendable {
+        /// For people, for example the pod's name; at most 64 bytes. Identifies nothing.
+        public var name = ""
+        /// Failure domain: copies go to distinct zones first. At most 64 bytes.
+        public var zone = ""
+        /// At most 64 bytes.
+        public var region = ""
+        /// Share of the keys relative to the other peers, 0...1,000; 0: holds none. Default 1.
+        public var weight = 1
+
+        /// The defaults.
+        public init() {}
+    }
+}
+
+/// A source of peer addresses.
+public protocol PeerDiscovery: Sendable {
+    /// Addresses as `host:port`; may contain this peer's own. A throw or an empty answer keeps the last one.
+    func peers() async throws -> [String]
+}

@@ -1,0 +1,162 @@
+internal import Logging
+internal import NIOCore
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+extension CacheCore {
+    /// Finds the value of a key: own store, owner, other holders, loader. Nil: the key has no value.
+    ///
+    /// - Throws: the loader's own error when it ran here; otherwise `PeerCacheError`; `CancellationError`.
+    func find(_ key: [UInt8], _ hash: UInt64) async throws -> Found? {
+        let found = try await findWithoutNote(key, hash)
+        trail.note(hash, found?.source ?? .absent)
+        switch found?.source {
+        case .own: counters.add(.ownHits)
+        case .peer, .fallback: counters.add(.peerHits)
+        case .loaded, .absent, .near, nil: counters.add(.misses)
+        }
+        return found
+    }
+
+    private func findWithoutNote(_ key: [UInt8], _ hash: UInt64) async throws -> Found? {
+        var triedToAgree = false
+        while true {
+            let routing = peer.table.routing
+            guard let owner = routing.owner(hash) else { return try await loadHere(key, hash) }
+            if owner == peer.me { return try await findOwned(key, hash) }
+            switch await answer(of: owner, key, hash, kind: .get) {
+            case .success(let response):
+                switch response.status {
+                case .ok: return Found(response, source: .peer)
+                case .absent: return nil
+                case .notOwner where !triedToAgree:
+                    // One of us has an older member list: compare, then once more. Never forwarded, so never in a circle.
+                    triedToAgree = true
+                    peer.synchronize(with: owner)
+                    let deadline = ClusterClock.monotonicNanoseconds &+ 200_000_000
+                    _ = await peer.table.waitForChange(of: routing.digest, deadlineNanoseconds: deadline)
+                case .notOwner, .noLoader, .valueTooLarge, .shuttingDown: return try await loadHere(key, hash)
+                default: throw error(of: response, from: owner)
+                }
+            case .failure(.cancelled): throw CancellationError()
+            case .failure(.overloaded): throw PeerCacheError(.overloaded, "too many calls to peer \(owner) wait for an answer")
+            case .failure(.closed) where !triedToAgree && peer.directory.connection(to: owner) != nil:
+                triedToAgree = true  // the connection went, the peer did not
+            case .failure: return try await findElsewhere(key, hash, routing, silent: owner)
+            }
+        }
+    }
+
+    private func findOwned(_ key: [UInt8], _ hash: UInt64) async throws -> Found? {
+        if let found = held(key, hash) { return found }
+        guard loader != nil else { return nil }
+        return found(try await load(key, hash))
+    }
+
+    private func loadHere(_ key: [UInt8], _ hash: UInt64) async throws -> Found? { found(try await loadAtCaller(key, hash)) }
+
+    private func found(_ outcome: LoadOutcome) -> Found? {
+        switch outcome {
+        case .absent: nil
+        case .value(let loaded):
+            Found(
+                bytes: loaded.bytes, object: loaded.object, stamp: loaded.stamp,
+                ttlMilliseconds: options.ttl.map { UInt64($0.millisecondsRoundedUp) }, source: .loaded, isCacheable: loaded.isStored)
+        }
+    }
+
+    /// The owner does not answer: what do the other holders have? They answer what they hold and never load.
+    private func findElsewhere(_ key: [UInt8], _ hash: UInt64, _ routing: Routing, silent: PeerID) async throws -> Found? {
+        peer.logger.debug(
+            "owner does not answer", metadata: [LogKey.peer.rawValue: "\(silent)", LogKey.cache.rawValue: "\(name)"])
+        for holder in routing.holders(hash, copies: options.copies) where holder != silent {
+            if holder == peer.me {
+                if var found = held(key, hash) {
+                    found.source = .fallback
+                    return found
+                }
+            } else if case .success(let response) = await answer(of: holder, key, hash, kind: .get, flags: .fallback),
+                response.status == .ok
+            {
+                var found = Found(response, source: .fallback)
+                found.isCacheable = false  // a copy may lag behind its silent owner
+                return found
+            }
+            try Task.checkCancellation()
+        }
+        return try await loadHere(key, hash)
+    }
+
+    /// One call. A peer that is about to be connected is waited for, briefly.
+    func answer(
+        of other: PeerID, _ key: [UInt8], _ hash: UInt64, kind: RequestKind, flags: RequestFlags = []
+    ) async -> Result<PeerResponse, PeerCallError> {
+        // The owner may have to load: it answers in `loadTimeout` at the latest. A silent one is noticed sooner by its connection.
+        let loads = kind == .get && !flags.contains(.fallback)
+        let patience = loads ? max(peer.configuration.requestTimeout, options.loadTimeout + .seconds(1)) : peer.configuration.requestTimeout
+        return await peer.call(other, patience: patience) { id, milliseconds, frames in
+            withRequest(kind, key) { request in
+                request.id = id
+                request.flags = flags
+                request.deadlineMilliseconds = milliseconds
+                frames.append(request)
+            }
+        }
+    }
+
+    /// A request about a key, with pointers that live during `body`.
+    func withRequest(_ kind: RequestKind, _ key: [UInt8], _ body: (inout WireRequest) -> Void) {
+        nameBytes.withUnsafeBytes { name in
+            key.withUnsafeBytes { key in
+                var request = WireRequest(kind: kind, cache: name)
+                request.type = typeFingerprint
+                request.key = key
+                body(&request)
+            }
+        }
+    }
+
+    /// What a peer's refusal means to the caller.
+    func error(of response: PeerResponse, from other: PeerID) -> PeerCacheError {
+        switch response.status {
+        case .loadFailed: PeerCacheError(.loadFailed, "the loader of cache \"\(name)\" threw on peer \(other): \(response.message)")
+        case .timedOut: PeerCacheError(.loadTimedOut, "the loader of cache \"\(name)\" did not end in time on peer \(other)")
+        case .overloaded: PeerCacheError(.overloaded, "peer \(other) has too much to do")
+        case .incompatible:
+            PeerCacheError(
+                .incompatibleCache,
+                "cache \"\(name)\" of \(types) has other types on peer \(other); give one of them another name or codec name")
+        case .keyTooLong: PeerCacheError(.keyTooLong, "peer \(other) refuses the key's length")
+        case .valueTooLarge: PeerCacheError(.valueTooLarge, "peer \(other) refuses the value's size")
+        case .shuttingDown: PeerCacheError(.shuttingDown, "peer \(other) is stopping")
+        default: PeerCacheError(.peerUnreachable, "peer \(other) answered \(response.status)")
+        }
+    }
+}
+
+extension Found {
+    init(_ response: PeerResponse, source: ReadSource) {
+        self.init(
+            bytes: response.value, object: nil, stamp: response.stamp, ttlMilliseconds: response.ttlMilliseconds, source: source)
+    }
+}
+
+extension PeerCore {
+    /// Calls a peer within `patience`. `encode` gets the request id and the deadline in milliseconds.
+    func call(
+        _ other: PeerID, patience: Duration, large: ByteBuffer? = nil,
+        _ encode: (UInt64, UInt32, inout OutboundFrames) -> Void
+    ) async -> Result<PeerResponse, PeerCallError> {
+        counters.add(.peerRequests)
+        var connection = directory.connection(to: other)
+        if connection == nil { connection = await directory.connection(to: other, waiting: .milliseconds(250)) }
+        var answer: Result<PeerResponse, PeerCallError> = .failure(.unreachable)
+        if let connection {
+            let deadline = ClusterClock.monotonicNanoseconds &+ patience.nanosecondsSaturating
+            let milliseconds = UInt32(clamping: patience.millisecondsRoundedUp)
+            answer = await connection.call(deadlineNanoseconds: deadline, large: large) { encode($0, milliseconds, &$1) }
+        }
+        if case .failure(let error) = answer, error != .cancelled { counters.add(.peerErrors) }
+        return answer
+    }
+}

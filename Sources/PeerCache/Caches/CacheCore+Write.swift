@@ -1,0 +1,215 @@
+internal import NIOCore
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// What a write puts in place of what is held.
+enum Content: Sendable {
+    case value(ByteBuffer, ttl: Duration?, isFill: Bool)
+    case tombstone
+}
+
+extension PeerCore {
+    /// How long a removal is remembered (`CONTRACT.md` §4).
+    static let tombstoneFor: UInt64 = 10 * 60 * 1000
+
+    func tombstoneExpiry() -> Tick { Tick(milliseconds: clock.reading() >> 16 + Self.tombstoneFor) }
+}
+
+/// The fast protocol of `CONTRACT.md` §5: the owner mints a stamp above the key's guard, applies it, and sends it to the other holders.
+extension CacheCore {
+    /// Writes a key from this process. Returns the stamp of the write.
+    func write(_ key: [UInt8], _ hash: UInt64, _ content: Content) async throws -> Stamp {
+        var attempts = 0
+        while true {
+            attempts += 1
+            let routing = peer.table.routing
+            guard let owner = routing.owner(hash) else {
+                throw PeerCacheError(.peerUnreachable, "no peer holds slots: all have weight 0")
+            }
+            if owner == peer.me {
+                if let stamp = try await writeOwned(key, hash, content, routing, isLocal: true) { return stamp }
+            } else {
+                dropNear(key, hash, below: nil)
+                if let stamp = try await write(key, hash, content, at: owner, routing, isLast: attempts > 1) { return stamp }
+            }
+            guard attempts < 3 else {
+                throw PeerCacheError(.indeterminate, "the peers do not agree yet on the owner of the key; the write may take effect")
+            }
+        }
+    }
+
+    /// Asks the owner. Nil: it is not the owner, or it went away; the member list has been compared, try again.
+    private func write(
+        _ key: [UInt8], _ hash: UInt64, _ content: Content, at owner: PeerID, _ routing: Routing, isLast: Bool
+    ) async throws -> Stamp? {
+        let timeout = peer.configuration.requestTimeout
+        let deadline = ClusterClock.monotonicNanoseconds &+ timeout.nanosecondsSaturating
+        let kind: RequestKind = if case .tombstone = content { .remove } else { .set }
+        switch await send(kind, key, content, stamp: .zero, to: owner, patience: timeout) {
+        case .success(let response):
+            switch response.status {
+            case .ok:
+                dropNear(key, hash, below: response.stamp)
+                return response.stamp
+            case .notOwner:
+                peer.synchronize(with: owner)
+                _ = await peer.table.waitForChange(
+                    of: routing.digest, deadlineNanoseconds: min(deadline, ClusterClock.monotonicNanoseconds &+ 200_000_000))
+                return nil
+            case .timedOut: throw PeerCacheError(.indeterminate, "fewer than \(options.ackedBy) holders confirmed the write in time")
+            default: throw error(of: response, from: owner)
+            }
+        case .failure(.cancelled): throw CancellationError()
+        case .failure(.overloaded): throw PeerCacheError(.overloaded, "too many calls to peer \(owner) wait for an answer")
+        case .failure(let failure):
+            // The owner may have died: its successor takes the write once it is known. If it never does, be honest.
+            if !isLast, await peer.table.waitForChange(of: routing.digest, deadlineNanoseconds: deadline) { return nil }
+            if failure == .unreachable { throw PeerCacheError(.peerUnreachable, "peer \(owner), the key's owner, cannot be reached") }
+            throw PeerCacheError(.indeterminate, "peer \(owner), the key's owner, did not confirm the write", underlying: failure)
+        }
+    }
+
+    /// Writes a key that this peer owns.
+    /// - Returns: the stamp, or nil when this peer does not hold the slot any more.
+    func writeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content, _ routing: Routing, isLocal: Bool) async throws -> Stamp? {
+        guard let stamp = storeOwned(key, hash, content) else { return nil }
+        let others = otherHolders(hash, routing)
+        let acks = min(options.ackedBy - 1, others.count)
+        if acks > 0 {
+            guard await confirmed(by: acks, of: others, key, content, stamp, within: peer.configuration.requestTimeout) else {
+                throw PeerCacheError(.indeterminate, "fewer than \(options.ackedBy) holders confirmed the write in time")
+            }
+        } else if isLocal, !others.isEmpty {
+            // The caller lives in the owner's process: one crash must not take both the write and its writer (`CONTRACT.md` §5.1).
+            _ = await confirmed(by: 1, of: others, key, content, stamp, within: .milliseconds(250))
+        } else {
+            sendCopies(content, key, hash, stamp)
+        }
+        return stamp
+    }
+
+    /// Applies an owner's write to the own store. Nil: the slot is not held here.
+    func storeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content) -> Stamp? {
+        let (result, stamp) = key.withUnsafeBytes { key in
+            switch content {
+            case .value(let value, let ttl, _):
+                value.withUnsafeReadableBytes { value in
+                    peer.store.set(
+                        id(hash), key.bytes, value: value.bytes, ttl: ttl, now: peer.clock.tick(), mint: { peer.mint(above: $0) })
+                }
+            case .tombstone:
+                peer.store.remove(
+                    id(hash), key.bytes, keep: peer.tombstoneExpiry(), now: peer.clock.tick(), mint: { peer.mint(above: $0) })
+            }
+        }
+        guard result != .notHolder else { return nil }
+        dropNear(key, hash, below: stamp)
+        invalidateElsewhere(key, stamp)
+        return stamp
+    }
+
+    func otherHolders(_ hash: UInt64, _ routing: Routing) -> [PeerID] {
+        options.copies == 1 ? [] : routing.holders(hash, copies: options.copies).filter { $0 != peer.me }
+    }
+
+    /// Sends a write to the other holders without waiting.
+    func sendCopies(_ content: Content, _ key: [UInt8], _ hash: UInt64, _ stamp: Stamp) {
+        for holder in otherHolders(hash, peer.table.routing) {
+            let isSent = peer.directory.connection(to: holder)?.post(large: content.large) { id, frames in
+                encode(.apply, key, content, id: id, stamp: stamp) { frames.append($0) }
+            }
+            peer.counters.add(isSent == true ? .copiesSent : .copiesDropped)
+        }
+    }
+
+    /// Sends a write to all other holders and waits until `count` of them have it, or something newer.
+    private func confirmed(
+        by count: Int, of holders: [PeerID], _ key: [UInt8], _ content: Content, _ stamp: Stamp, within patience: Duration
+    ) async -> Bool {
+        peer.counters.add(.copiesSent, UInt64(holders.count))
+        if holders.count == 1 { return await confirms(holders[0], key, content, stamp, patience) }
+        return await withTaskGroup(of: Bool.self) { group in
+            for holder in holders { group.addTask { await self.confirms(holder, key, content, stamp, patience) } }
+            var confirmed = 0
+            for await isConfirmed in group {
+                if isConfirmed { confirmed += 1 }
+                if confirmed >= count { break }
+            }
+            // The copies are on their way: only the waiting is cancelled.
+            group.cancelAll()
+            return confirmed >= count
+        }
+    }
+
+    private func confirms(_ holder: PeerID, _ key: [UInt8], _ content: Content, _ stamp: Stamp, _ patience: Duration) async -> Bool {
+        guard case .success(let response) = await send(.apply, key, content, stamp: stamp, to: holder, patience: patience) else {
+            return false
+        }
+        return response.status == .ok || response.status == .superseded
+    }
+
+    private func send(
+        _ kind: RequestKind, _ key: [UInt8], _ content: Content, stamp: Stamp, to other: PeerID, patience: Duration
+    ) async -> Result<PeerResponse, PeerCallError> {
+        await peer.call(other, patience: patience, large: content.large) { id, milliseconds, frames in
+            encode(kind, key, content, id: id, stamp: stamp, milliseconds: milliseconds) { frames.append($0) }
+        }
+    }
+
+    private func encode(
+        _ kind: RequestKind, _ key: [UInt8], _ content: Content, id: UInt64, stamp: Stamp, milliseconds: UInt32 = 0,
+        _ body: (WireRequest) -> Void
+    ) {
+        withRequest(kind, key) { request in
+            request.id = id
+            request.deadlineMilliseconds = milliseconds
+            request.stamp = stamp
+            switch content {
+            case .tombstone:
+                request.flags = .tombstone
+                body(request)
+            case .value(let value, let ttl, let isFill):
+                if isFill { request.flags = .fill }
+                request.ttlMilliseconds = ttl.map { UInt64($0.millisecondsRoundedUp) }
+                if content.large != nil {
+                    request.chunkedBytes = UInt64(value.readableBytes)
+                    body(request)
+                } else {
+                    value.withUnsafeReadableBytes { bytes in
+                        request.value = bytes
+                        body(request)
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: Near copies
+
+    /// Drops the near copy of a key that is older than the stamp, and refuses older ones from now on; nil: drops it whatever its stamp.
+    func dropNear(_ key: [UInt8], _ hash: UInt64, below stamp: Stamp?) {
+        guard keepsNear else { return }
+        key.withUnsafeBytes { key in
+            _ = peer.near.invalidate(hash: hash, cache: index.value, key: key, upTo: stamp ?? peer.mint(above: .zero))
+        }
+    }
+
+    /// Tells the other peers that near copies below the stamp are outdated. A lost message is bounded by `nearFor`.
+    private func invalidateElsewhere(_ key: [UInt8], _ stamp: Stamp) {
+        guard keepsNear else { return }
+        for connection in peer.directory.all() {
+            connection.post { _, frames in
+                nameBytes.withUnsafeBytes { name in
+                    key.withUnsafeBytes { key in frames.append(WireInvalidation(cache: name, key: key, stamp: stamp)) }
+                }
+            }
+        }
+    }
+}
+
+extension Content {
+    /// The value, when it has to travel in chunks.
+    var large: ByteBuffer? {
+        if case .value(let value, _, _) = self, value.readableBytes > WireLimits.chunkBytes { value } else { nil }
+    }
+}

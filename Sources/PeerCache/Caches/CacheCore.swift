@@ -1,0 +1,173 @@
+internal import CoreMetrics
+internal import Logging
+internal import NIOCore
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// One cache without its types: keys and values are bytes, decoded values are objects.
+final class CacheCore: Sendable {
+    /// The user's loader: key bytes in, value out in both forms.
+    typealias ErasedLoader = @Sendable (_ key: [UInt8]) async throws -> (bytes: ByteBuffer, object: any AnyObject & Sendable)?
+
+    let peer: PeerCore
+    let name: String
+    let nameBytes: [UInt8]
+    let index: CacheIndex
+    let options: CacheOptions
+    let types: CacheTypes
+    let typeFingerprint: UInt32
+    let secret: HashSecret
+    let loader: ErasedLoader?
+    /// Why every operation of this handle throws.
+    let failure: PeerCacheError?
+    /// Near copies are made. Never for a handle that failed: its values are of another type than those under its index.
+    let keepsNear: Bool
+    let counters = StripedCounters<CacheCounter>()
+    let metrics: CacheMetrics
+    let trail = ReadTrail()
+    private let loads: LoadDriver
+    private let fallbackLoads: LoadDriver
+
+    init(
+        peer: PeerCore, name: String, index: CacheIndex, options: CacheOptions, types: CacheTypes, secret: HashSecret,
+        loader: ErasedLoader?, failure: PeerCacheError?
+    ) {
+        self.peer = peer
+        self.name = name
+        nameBytes = Array(name.utf8)
+        self.index = index
+        self.options = options
+        self.types = types
+        typeFingerprint = types.fingerprint
+        self.secret = secret
+        self.loader = loader
+        self.failure = failure
+        keepsNear = failure == nil && options.nearFor > .zero
+        metrics = peer.metrics.cache(name)
+        let timeout = max(.milliseconds(1), options.loadTimeout)
+        let loadsMax = peer.configuration.limits.loadsMax
+        loads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.tasks, clock: peer.clock)
+        fallbackLoads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.tasks, clock: peer.clock)
+    }
+
+    func hash(_ key: [UInt8]) -> UInt64 { key.withUnsafeBytes { secret.hash($0) } }
+
+    func id(_ hash: UInt64) -> KeyID { KeyID(hash: hash, cache: index) }
+
+    /// Loads that run on this peer for this cache.
+    var loadsRunning: Int { loads.count + fallbackLoads.count }
+
+    /// Called every 100 ms.
+    func tick() {
+        loads.tick()
+        fallbackLoads.tick()
+    }
+
+    // MARK: Own store
+
+    /// Reads the own store. `body` runs under the store's lock.
+    func withHeld<Result>(_ key: UnsafeRawBufferPointer, _ hash: UInt64, _ body: (EntryInfo, RawSpan) -> Result) -> Result? {
+        peer.store.withValue(id(hash), key.bytes, now: peer.clock.tick(), body)
+    }
+
+    /// A copy of what the own store holds.
+    func held(_ key: [UInt8], _ hash: UInt64) -> Found? {
+        key.withUnsafeBytes { key in
+            withHeld(key, hash) { info, value in
+                Found(
+                    bytes: value.withUnsafeBytes { ByteBuffer(bytes: $0) }, object: nil, stamp: info.stamp,
+                    ttlMilliseconds: peer.millisecondsLeft(info.expiry), source: .own)
+            }
+        }
+    }
+
+    // MARK: Loading at the owner
+
+    /// Waits for the load of a key that this peer owns.
+    func load(_ key: [UInt8], _ hash: UInt64) async throws -> LoadOutcome {
+        let guardStamp = key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
+        return try await loads.load(
+            LoadKey(cache: index.value, bytes: key), lease: peer.mint(above: guardStamp), guard: guardStamp,
+            loader: { lease in await self.runLoader(key, hash, lease: lease, stores: true) },
+            shared: { counters.add(.coalescedWaits) })
+    }
+
+    /// As ``load(_:_:)`` for another peer's request.
+    func load(_ key: [UInt8], _ hash: UInt64, waiter: @escaping LoadDriver.Waiter) -> WaiterID {
+        let guardStamp = key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
+        let (waiterID, isShared) = loads.join(
+            LoadKey(cache: index.value, bytes: key), lease: peer.mint(above: guardStamp), guard: guardStamp,
+            loader: { lease in await self.runLoader(key, hash, lease: lease, stores: true) }, waiter: waiter)
+        if isShared { counters.add(.coalescedWaits) }
+        return waiterID
+    }
+
+    func abandon(_ waiter: WaiterID) { loads.abandon(waiter) }
+
+    /// Loads here what a silent owner cannot; shared by the callers of this process and not stored (`CONTRACT.md` §7).
+    func loadAtCaller(_ key: [UInt8], _ hash: UInt64) async throws -> LoadOutcome {
+        guard loader != nil else { return .absent }
+        counters.add(.fallbackLoads)
+        return try await fallbackLoads.load(
+            LoadKey(cache: index.value, bytes: key), lease: peer.mint(above: .zero), guard: .zero,
+            loader: { lease in await self.runLoader(key, hash, lease: lease, stores: false) },
+            shared: { counters.add(.coalescedWaits) })
+    }
+
+    private func runLoader(_ key: [UInt8], _ hash: UInt64, lease: Stamp, stores: Bool) async -> Result<LoadOutcome, any Error> {
+        guard let loader else { return .success(.absent) }
+        counters.add(.loads)
+        let started = ClusterClock.monotonicNanoseconds
+        defer { metrics.loadDuration.recordNanoseconds(ClusterClock.monotonicNanoseconds - started) }
+        do {
+            guard let (bytes, object) = try await loader(key) else { return .success(.absent) }
+            var loaded = LoadedValue(bytes: bytes, object: object, stamp: lease, isStored: false)
+            if stores { loaded.isStored = fill(key, hash, loaded) }
+            return .success(.value(loaded))
+        } catch {
+            counters.add(.loadErrors)
+            return .failure(error)
+        }
+    }
+
+    /// Stores what a loader brought, unless something newer was written meanwhile, and sends the copies.
+    private func fill(_ key: [UInt8], _ hash: UInt64, _ loaded: LoadedValue) -> Bool {
+        guard loaded.bytes.readableBytes <= peer.valueBytesMax else { return false }
+        let result = key.withUnsafeBytes { key in
+            loaded.bytes.withUnsafeReadableBytes { value in
+                peer.store.apply(
+                    id(hash), key.bytes, value: value.bytes, stamp: loaded.stamp, ttl: options.ttl, kind: .fill, now: peer.clock.tick())
+            }
+        }
+        guard result == .stored else {
+            counters.add(.fillsForgotten)
+            return false
+        }
+        dropNear(key, hash, below: loaded.stamp)
+        sendCopies(.value(loaded.bytes, ttl: options.ttl, isFill: true), key, hash, loaded.stamp)
+        return true
+    }
+}
+
+/// A value that a read found.
+struct Found: Sendable {
+    var bytes: ByteBuffer
+    /// The boxed value, when it was loaded in this process.
+    var object: (any AnyObject & Sendable)?
+    var stamp: Stamp
+    /// Nil: does not expire.
+    var ttlMilliseconds: UInt64?
+    var source: ReadSource
+    /// Near copies may be made.
+    var isCacheable = true
+}
+
+extension PeerCore {
+    /// A stamp of this peer above `stamp`.
+    func mint(above stamp: Stamp) -> Stamp { Stamp(clock: clock.mint(above: stamp.clock), origin: me.originTag) }
+
+    /// Time until a tick, in milliseconds.
+    func millisecondsLeft(_ expiry: Tick?) -> UInt64? {
+        expiry.map { UInt64(max(0, clock.tick().distance(to: $0))) * Tick.milliseconds }
+    }
+}

@@ -1,0 +1,28 @@
+/// What one cache counts on this peer.
+enum CacheCounter: Int, CaseIterable, Sendable {
+    /// Reads answered by a near copy, by the own store, by another peer.
+    case nearHits, ownHits, peerHits
+    /// Reads that no copy answered: loaded, or absent.
+    case misses
+    /// Loader calls on this peer, those that threw or timed out, and callers that shared another's call.
+    case loads, loadErrors, coalescedWaits
+    /// Loads at the caller because no holder answered; not stored.
+    case fallbackLoads
+    /// Requests of other peers for this cache.
+    case served
+    case sets, removes
+    /// Stored bytes that the codec could not decode.
+    case decodeFailures
+    /// Fills that lost against a newer write, removal or floor.
+    case fillsForgotten
+}
+
+/// What the peer counts as a whole.
+enum PeerCounter: Int, CaseIterable, Sendable {
+    /// Calls to other peers, and those without an answer.
+    case peerRequests, peerErrors
+    /// Copies sent, and those that a full queue or a missing connection dropped.
+    case copiesSent, copiesDropped
+    /// Writes refused because their stamp was too far ahead.
+    case clockSkew
+}

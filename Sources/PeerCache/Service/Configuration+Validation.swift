@@ -1,0 +1,136 @@
+internal import NIOCore
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// The checked form of a configuration.
+struct ValidatedConfiguration {
+    var hashKey: HashKey
+    var transport: TransportConfiguration
+    var storeBytes: Int
+    var nearBytes: Int
+    var valueBytesMax: Int
+}
+
+extension CachePeerConfiguration {
+    /// Smallest ``memory``.
+    static let memoryBytesMin = 2 * 1024 * 1024
+
+    /// Checks everything once. The message names the property, its value and what to write instead.
+    func validated(me: PeerID) throws(PeerCacheError) -> ValidatedConfiguration {
+        let clusterBytes = cluster.utf8.count
+        try check(1...128 ~= clusterBytes, "cluster", "\(clusterBytes) bytes long", "use a name of 1...128 bytes of UTF-8")
+        try check(!bind.host.isEmpty, "bind.host", "empty", "use an IP address, for example \"0.0.0.0\"")
+        try check(0...65_535 ~= bind.port, "bind.port", bind.port, "use 0 (the system chooses) or 1...65535")
+        if let advertise {
+            try check(!advertise.host.isEmpty, "advertise.host", "empty", "use the address that other peers dial, or leave `advertise` nil")
+            try check(0...65_535 ~= advertise.port, "advertise.port", advertise.port, "use 0 (as listened at) or 1...65535")
+        }
+        try check(
+            memory.bytes >= Self.memoryBytesMin, "memory", "\(memory.bytes) bytes",
+            "use at least \(Self.memoryBytesMin) bytes, for example .megabytes(2)")
+        try check(
+            1...WireLimits.valueBytesCeiling ~= limits.valueBytesMax, "limits.valueBytesMax", limits.valueBytesMax,
+            "use 1...\(WireLimits.valueBytesCeiling)")
+        try check(1...1_000_000 ~= limits.requestsPerPeerMax, "limits.requestsPerPeerMax", limits.requestsPerPeerMax, "use 1...1000000")
+        try check(1...1_000_000 ~= limits.loadsMax, "limits.loadsMax", limits.loadsMax, "use 1...1000000")
+        try check(0...1000 ~= identity.weight, "identity.weight", identity.weight, "use 0...1000")
+        for (name, text) in [("name", identity.name), ("zone", identity.zone), ("region", identity.region)] {
+            try check(text.utf8.count <= 64, "identity.\(name)", "\(text.utf8.count) bytes long", "use at most 64 bytes of UTF-8")
+        }
+        try check(
+            requestTimeout >= .milliseconds(10) && requestTimeout <= .seconds(60), "requestTimeout", requestTimeout, "use 10 ms...60 s")
+        try check(leaveGrace >= .zero && leaveGrace <= .seconds(300), "leaveGrace", leaveGrace, "use 0...300 s")
+
+        let discovery = try discovery.source()
+        let security = try handshakeSecurity()
+        do throws(SecurityConfigurationError) {
+            let hashKey = try HashKey(hashKey, security: security, cluster: cluster)
+            let handshake = try HandshakeConfiguration(cluster: cluster, security: security, me: me)
+            var record = MemberRecord(id: me, address: PeerAddress(host: bind.host, port: 0))
+            record.name = identity.name
+            record.zone = identity.zone
+            record.region = identity.region
+            record.weight = UInt16(identity.weight)
+            var transport = TransportConfiguration(
+                handshake: handshake,
+                settings: SettingsFingerprint(hashKey: hashKey.fingerprint),
+                bind: PeerAddress(host: bind.host, port: UInt16(bind.port)), record: record, group: eventLoopGroup, logger: logger)
+            transport.advertisedHost = advertise?.host
+            transport.advertisedPort = advertise.flatMap { $0.port == 0 ? nil : UInt16($0.port) }
+            transport.discovery = discovery
+            let nearBytes = memory.bytes / 8
+            let storeBytes = memory.bytes - nearBytes - memory.bytes / 8  // the last eighth is for buffers (SECURITY.md §4)
+            let valueBytesMax = min(limits.valueBytesMax, storeBytes / 8)
+            transport.limits.valueBytesMax = valueBytesMax
+            transport.limits.requestsMax = limits.requestsPerPeerMax
+            return ValidatedConfiguration(
+                hashKey: hashKey, transport: transport, storeBytes: storeBytes, nearBytes: nearBytes, valueBytesMax: valueBytesMax)
+        } catch { throw PeerCacheError(.invalidConfiguration, error.message) }
+    }
+
+    private func handshakeSecurity() throws(PeerCacheError) -> HandshakeSecurity {
+        switch security?.kind {
+        case .insecure: return .insecure
+        case .sharedSecret(let secret, let accepting):
+            do {
+                var others: [ClusterSecret] = []
+                for text in accepting { others.append(try ClusterSecret(text)) }
+                return .sharedSecret(try KeyRing(current: ClusterSecret(secret), accepting: others))
+            } catch { throw PeerCacheError(.invalidConfiguration, "security: \(error.message)") }
+        case nil:
+            let isLoopback = bind.host == "localhost" || bind.host == "::1" || bind.host.hasPrefix("127.")
+            try check(
+                isLoopback, "security", "not set, while bind.host \"\(bind.host)\" is not a loopback address",
+                "use .sharedSecret(…) with 32 random bytes that all peers share, or .insecure if the network itself keeps others out")
+            return .insecure
+        }
+    }
+
+    private func check(_ isValid: Bool, _ property: String, _ value: Any, _ allowed: String) throws(PeerCacheError) {
+        if !isValid { throw PeerCacheError(.invalidConfiguration, "\(property) is \(value); \(allowed)") }
+    }
+}
+
+extension CachePeerConfiguration.Discovery {
+    /// A function that finds addresses, or nil for `.none`.
+    fileprivate func source() throws(PeerCacheError) -> DiscoverySource? {
+        switch kind {
+        case .none: return nil
+        case .peers(let texts):
+            let addresses = try Self.parse(texts)
+            return { try await Self.resolve(addresses) }
+        case .dns(let name, let port):
+            guard !name.isEmpty, let port = UInt16(exactly: port), port > 0 else {
+                throw PeerCacheError(
+                    .invalidConfiguration, "discovery is .dns(\"\(name)\", port: \(port)); use a host name and a port of 1...65535")
+            }
+            return { try await AddressResolver.addresses(of: name, port: port) }
+        case .custom(let source):
+            return { try await Self.resolve(try Self.parse(try await source.peers())) }
+        }
+    }
+
+    private static func parse(_ texts: [String]) throws(PeerCacheError) -> [PeerAddress] {
+        var addresses: [PeerAddress] = []
+        for text in texts {
+            guard let address = PeerAddress(text) else {
+                throw PeerCacheError(
+                    .invalidConfiguration,
+                    "discovery has the address \"\(text)\"; use \"host:port\" with a port of 1...65535, an IPv6 address in brackets")
+            }
+            addresses.append(address)
+        }
+        return addresses
+    }
+
+    /// Names become IP addresses. What cannot be resolved is left out, unless nothing can.
+    private static func resolve(_ addresses: [PeerAddress]) async throws -> [PeerAddress] {
+        var found: [PeerAddress] = []
+        var failure: (any Error)?
+        for address in addresses {
+            do { found += try await AddressResolver.addresses(of: address.host, port: address.port) } catch { failure = error }
+        }
+        if found.isEmpty, let failure { throw failure }
+        return found
+    }
+}

@@ -1,0 +1,34 @@
+internal import Logging
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// Members that come and go are worth an info line; the rest is for debugging.
+enum MembershipLog {
+    static func write(_ event: MembershipEvent, to logger: Logger) {
+        switch event {
+        case .joined(let record): logger.info("peer joined", metadata: metadata(record))
+        case .returned(let record): logger.info("peer returned", metadata: metadata(record))
+        case .updated(let record): logger.debug("peer changed its record", metadata: metadata(record))
+        case .suspected(let peer): logger.debug("peer suspected", metadata: metadata(peer))
+        case .refuted(let peer): logger.debug("peer refuted a suspicion", metadata: metadata(peer))
+        case .leaving(let peer): logger.info("peer is leaving", metadata: metadata(peer))
+        case .left(let peer): logger.info("peer left", metadata: metadata(peer))
+        case .dead(let peer, let cause):
+            logger.info("peer is dead", metadata: [LogKey.peer.rawValue: "\(peer)", LogKey.reason.rawValue: "\(cause)"])
+        case .placementChanged: break
+        case .addressUnreachable: logger.warning("other peers cannot reach the advertised address; set `advertise`")
+        case .foreignPeer(let address, let reason):
+            logger.warning(
+                "peer refused: it is not of this cluster",
+                metadata: [LogKey.address.rawValue: "\(address)", LogKey.reason.rawValue: "\(reason)"])
+        case .duplicateIdentity: logger.error("another process uses this peer's id; restart this process")
+        case .selfRefuted: logger.warning("others held this peer for dead; it refuted and starts with empty slots")
+        }
+    }
+
+    private static func metadata(_ record: MemberRecord) -> Logger.Metadata {
+        [LogKey.peer.rawValue: "\(record.id)", LogKey.address.rawValue: "\(record.address)"]
+    }
+
+    private static func metadata(_ peer: PeerID) -> Logger.Metadata { [LogKey.peer.rawValue: "\(peer)"] }
+}

@@ -1,0 +1,153 @@
+internal import Logging
+internal import PeerCacheCore
+internal import PeerCacheTransport
+internal import Synchronization
+
+/// What the caches of one peer share: stores, clock, routing, connections, loads. Knows nothing of types.
+final class PeerCore: Sendable {
+    let configuration: CachePeerConfiguration
+    let me: PeerID
+    let clock = ClusterClock()
+    let store: ByteStore
+    let near: NearStore
+    let valueBytesMax: Int
+    let directory: ConnectionDirectory
+    let table: RoutingTable
+    let tasks = TaskOwner()
+    let counters = StripedCounters<PeerCounter>()
+    let metrics: PeerMetrics
+    let logger: Logger
+    private let hashKey: HashKey
+
+    enum Phase: Sendable { case idle, starting, running, stopping, stopped }
+
+    private struct State {
+        var phase = Phase.idle
+        var caches: [CacheCore] = []
+        var byName: [String: CacheCore] = [:]
+        /// By the public hash of the name, for requests that bring the name as bytes.
+        var byHash: [UInt64: CacheCore] = [:]
+        var synchronize: (@Sendable (PeerID) -> Void)?
+        var cachesChanged: (@Sendable () -> Void)?
+    }
+    private let state = Mutex(State())
+
+    init(configuration: CachePeerConfiguration, validated: ValidatedConfiguration, me: PeerID) throws(PeerCacheError) {
+        self.configuration = configuration
+        self.me = me
+        do { store = try ByteStore(limit: validated.storeBytes, shards: nil, seed: me.low) } catch {
+            throw PeerCacheError(.invalidConfiguration, "memory: \(error)", underlying: error)
+        }
+        near = NearStore(limits: .init(entriesMax: max(16, validated.nearBytes / 128), costMax: validated.nearBytes))
+        valueBytesMax = validated.valueBytesMax
+        directory = ConnectionDirectory()
+        hashKey = validated.hashKey
+        table = RoutingTable(Routing(placement: .empty, me: me, view: nil))
+        metrics = PeerMetrics(cluster: configuration.cluster, factory: configuration.metricsFactory)
+        logger = configuration.logger
+    }
+
+    // MARK: Phases
+
+    var phase: Phase { state.withLock { $0.phase } }
+
+    func setPhase(_ phase: Phase) { state.withLock { $0.phase = phase } }
+
+    /// False when another call of `run()` came first.
+    func beginStarting() -> Bool {
+        state.withLock { state in
+            guard state.phase == .idle else { return false }
+            state.phase = .starting
+            return true
+        }
+    }
+
+    /// Returns when the peer runs; a peer that is about to start is waited for.
+    func started() async throws {
+        if phase == .running { return }
+        let deadline = ClusterClock.monotonicNanoseconds &+ configuration.requestTimeout.nanosecondsSaturating
+        while true {
+            switch phase {
+            case .running, .stopping: return
+            case .stopped: throw PeerCacheError(.shuttingDown, "the peer has stopped")
+            case .idle, .starting:
+                guard ClusterClock.monotonicNanoseconds < deadline else {
+                    throw PeerCacheError(
+                        .notRunning, "the peer does not run: call `run()` in a task, or give the peer to a ServiceGroup")
+                }
+                try await Task.sleep(for: .milliseconds(5))
+            }
+        }
+    }
+
+    /// How to ask a peer for its member list, and what to do about a new cache; set while the peer runs.
+    func connect(synchronize: (@Sendable (PeerID) -> Void)?, cachesChanged: (@Sendable () -> Void)?) {
+        state.withLock { state in
+            state.synchronize = synchronize
+            state.cachesChanged = cachesChanged
+        }
+    }
+
+    func synchronize(with peer: PeerID) { state.withLock { $0.synchronize }?(peer) }
+
+    // MARK: Caches
+
+    /// All caches, in the order of their registration.
+    var caches: [CacheCore] { state.withLock { $0.caches } }
+
+    func cache(named name: UnsafeRawBufferPointer) -> CacheCore? {
+        let hash = publicHash(name)
+        guard let cache = state.withLock({ $0.byHash[hash] }), cache.nameBytes.elementsEqual(name) else { return nil }
+        return cache
+    }
+
+    /// The cache of this name: made now, or the one that exists if it is of the same types.
+    func register(_ name: String, options: CacheOptions, types: CacheTypes, loader: CacheCore.ErasedLoader?) -> CacheCore {
+        let secret = hashKey.hashSecret(cache: name)
+        let (cache, changed): (CacheCore, (@Sendable () -> Void)?) = state.withLock { state in
+            if let existing = state.byName[name] {
+                if existing.types == types { return (existing, nil) }
+                let failure = PeerCacheError(
+                    .incompatibleCache,
+                    "cache \"\(name)\" of \(types) was registered before as a cache of \(existing.types); use another name")
+                return (
+                    CacheCore(
+                        peer: self, name: name, index: existing.index, options: options, types: types, secret: secret, loader: nil,
+                        failure: failure), nil
+                )
+            }
+            var failure: PeerCacheError?
+            var index = CacheIndex(0)
+            do throws(PeerCacheError) { try options.validate(cache: name) } catch { failure = error }
+            if failure == nil {
+                do { index = try store.register(name) } catch {
+                    failure = PeerCacheError(.invalidConfiguration, "cache \"\(name)\": \(error)", underlying: error)
+                }
+            }
+            let cache = CacheCore(
+                peer: self, name: name, index: index, options: options, types: types, secret: secret, loader: loader, failure: failure)
+            state.byName[name] = cache
+            state.caches.append(cache)
+            if failure == nil { state.byHash[publicHash(name)] = cache }
+            return (cache, state.cachesChanged)
+        }
+        changed?()
+        return cache
+    }
+}
+
+/// What two registrations of a cache must have in common.
+struct CacheTypes: Hashable, Sendable, CustomStringConvertible {
+    var key: String
+    var value: String
+    var codec: String
+    /// The types themselves; only for registrations in this process.
+    var local: [ObjectIdentifier]
+
+    var description: String { "\(key) to \(value) by \(codec)" }
+
+    /// What peers compare. Never 0, which means "not checked".
+    var fingerprint: UInt32 {
+        max(1, UInt32(truncatingIfNeeded: publicHash("\(key)\u{0}\(value)\u{0}\(codec)")))
+    }
+}

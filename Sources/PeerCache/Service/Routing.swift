@@ -1,0 +1,46 @@
+internal import PeerCacheCore
+internal import PeerCacheTransport
+internal import Synchronization
+
+/// Who owns what, as this peer sees it now. Immutable; replaced as a whole.
+final class Routing: Sendable {
+    let placement: Placement
+    let me: PeerID
+    /// Members that are placed.
+    let view: MembershipView?
+
+    init(placement: Placement, me: PeerID, view: MembershipView?) {
+        self.placement = placement
+        self.me = me
+        self.view = view
+    }
+
+    var digest: UInt64 { placement.digest }
+
+    /// O(1).
+    func owner(_ hash: UInt64) -> PeerID? { placement.owner(of: Slot(hash: hash)) }
+
+    /// Owner first, then the copies. Fewer than `copies` in a small cluster.
+    func holders(_ hash: UInt64, copies: Int) -> [PeerID] { placement.peers(of: Slot(hash: hash), copies: copies) }
+}
+
+/// The current routing. Replaced on membership changes, off the hot path; read under one short lock.
+final class RoutingTable: Sendable {
+    private let current: Mutex<Routing>
+
+    init(_ first: Routing) { current = Mutex(first) }
+
+    var routing: Routing { current.withLock { $0 } }
+
+    func publish(_ routing: Routing) { current.withLock { $0 = routing } }
+
+    /// Waits until the digest is another one, at most until the deadline. False: it is still the same.
+    func waitForChange(of digest: UInt64, deadlineNanoseconds: Int64) async -> Bool {
+        while routing.digest == digest {
+            guard ClusterClock.monotonicNanoseconds < deadlineNanoseconds, !Task.isCancelled else { return false }
+            // Rare (a change of members is on its way here), so a look every few milliseconds is simpler than a list of waiters.
+            try? await Task.sleep(for: .milliseconds(5))
+        }
+        return true
+    }
+}

@@ -1,0 +1,42 @@
+internal import Synchronization
+
+/// Owns the tasks that are started from event loops, where there is no task group: it cancels them all when the peer stops, and starts none
+/// after that.
+final class TaskOwner: Sendable {
+    private struct State {
+        var tasks: [UInt64: Task<Void, Never>] = [:]
+        var next: UInt64 = 0
+        var isStopped = false
+    }
+    private let state = Mutex(State())
+
+    /// Starts a task; nil when the peer has stopped. Cancel it with ``cancel(_:)``.
+    @discardableResult
+    func start(_ body: @escaping @Sendable () async -> Void) -> UInt64? {
+        state.withLock { state in
+            guard !state.isStopped else { return nil }
+            state.next += 1
+            let id = state.next
+            // The task cannot end before it is in the table: ending takes the lock.
+            state.tasks[id] = Task {
+                await body()
+                self.state.withLock { $0.tasks[id] = nil }
+            }
+            return id
+        }
+    }
+
+    func cancel(_ id: UInt64) { state.withLock { $0.tasks[id] }?.cancel() }
+
+    /// Tasks that run.
+    var count: Int { state.withLock { $0.tasks.count } }
+
+    /// Cancels all and waits for none.
+    func stop() {
+        let tasks = state.withLock { state in
+            state.isStopped = true
+            return Array(state.tasks.values)
+        }
+        for task in tasks { task.cancel() }
+    }
+}

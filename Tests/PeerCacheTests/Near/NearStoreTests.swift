@@ -1,0 +1,161 @@
+import PeerCache
+import PeerCacheCore
+import PeerCacheTesting
+import Testing
+
+@Suite struct NearStoreTests {
+    @Test func aStoredCopyIsFoundWithItsStampUntilItExpires() {
+        let near = Near()
+        #expect(near.insert("k", 5, stamp: 3, expires: 100) == .stored)
+        #expect(near.get("k", now: 99) == 5 && near.get("k", now: 100) == nil && near.get("other") == nil)
+        let copy = near.copy("k")
+        #expect(copy?.stamp == Stamp(clock: 3, origin: 1) && copy?.expires == 100 && (copy?.object as? Tracked)?.value == 5)
+        #expect(near.insert("late", expires: 7, now: 7) == .notStored)
+        let usage = near.store.usage
+        #expect(usage.entries == 1 && usage.cost == 10 + 1 + NearStore.overheadBytes && usage.hits == 2 && usage.misses == 2)
+    }
+
+    @Test func equalKeysInTwoCachesAreTwoKeys() {
+        var near = Near()
+        near.insert("k", 1)
+        near.cache = 2
+        #expect(near.get("k") == nil)
+        near.insert("k", 2)
+        #expect(near.get("k") == 2)
+        near.cache = 1
+        #expect(near.get("k") == 1)
+    }
+
+    @Test(arguments: [0, 1, 15, 16, 17, 1024, 65_535])
+    func keysOfEveryLength(length: Int) {
+        let near = Near()
+        let key = String(repeating: "x", count: length)
+        let other = length == 0 ? "y" : String(repeating: "x", count: length - 1) + "y"
+        let hash = Near.hash(key)  // the same for both, so that only the bytes differ
+        #expect(near.insert(key, 1, hash: hash) == .stored && near.get(other, hash: hash) == nil)
+        #expect(near.insert(other, 2, hash: hash) == .stored)
+        #expect(near.get(key, hash: hash) == 1 && near.get(other, hash: hash) == 2 && near.get(key + "z", hash: hash) == nil)
+        #expect(near.invalidate(key, upTo: 9, hash: hash) && near.get(key, hash: hash) == nil && near.get(other, hash: hash) == 2)
+    }
+
+    @Test func whatCannotBeStoredStillReplacesTheOlderCopy() {
+        let near = Near(entries: 10, cost: 8000)
+        near.insert("k", 1, stamp: 1)
+        #expect(near.insert("k", 2, stamp: 2, bytes: 1000) == .notStored)  // above 1/8 of the cost
+        #expect(near.get("k") == nil && near.store.usage.entries == 0 && near.store.usage.cost == 0)
+        #expect(near.insert(String(repeating: "x", count: 65_536)) == .notStored)
+        #expect(near.insert("k", bytes: .max) == .notStored && near.insert("k", bytes: .min) == .stored)
+        #expect(Near(entries: 0).insert("k") == .notStored && Near(cost: -5).insert("k") == .notStored)
+    }
+
+    @Test func anOlderCopyIsSupersededAnEqualOneRenewsTheExpiry() {
+        let near = Near()
+        near.insert("k", 1, stamp: 5, expires: 10)
+        #expect(near.insert("k", 2, stamp: 4) == .superseded && near.get("k") == 1)
+        #expect(near.insert("k", 3, stamp: 5, expires: 20) == .stored && near.get("k", now: 15) == 3)
+        #expect(near.insert("k", 4, stamp: 6) == .stored && near.get("k", now: 15) == 4)
+        #expect(near.store.usage.entries == 1)
+    }
+
+    /// I40: a get is on its way; the key is removed here; the old answer arrives.
+    @Test func i40_anInvalidatedCopyDoesNotComeBack() {
+        let near = Near()
+        near.insert("k", 1, stamp: 5)
+        #expect(near.invalidate("k", upTo: 8) && near.get("k") == nil)
+        #expect(near.insert("k", 1, stamp: 5) == .superseded && near.get("k") == nil)
+        #expect(near.insert("k", 2, stamp: 8) == .stored && near.get("k") == 2)  // the write that invalidated
+        #expect(!near.invalidate("k", upTo: 8) && near.get("k") == 2)
+        #expect(!near.invalidate("k", upTo: 3) && near.insert("k", 1, stamp: 7) == .superseded)
+        #expect(!near.invalidate("never held", upTo: 9) && near.insert("never held", stamp: 8) == .superseded)
+    }
+
+    @Test func evictionsAndRemoveAllRaiseNoFloors() {
+        let near = Near(entries: 1)
+        near.insert("a", 1, stamp: 5)
+        near.insert("b", 2, stamp: 9)
+        #expect(near.get("a") == nil && near.insert("a", 1, stamp: 5) == .stored && near.get("b") == nil)
+        near.store.removeAll()
+        #expect(near.get("a") == nil && near.insert("a", 1, stamp: 5) == .stored)
+    }
+
+    @Test func aCacheFloorMakesOlderCopiesMissesAtOnce() {
+        var near = Near()
+        for key in 0..<100 { near.insert("\(key)", key, stamp: UInt64(key)) }
+        near.cache = 300
+        near.insert("other cache", 7)
+        near.store.raiseCacheFloor(1, to: Stamp(clock: 49, origin: 1))
+        #expect(near.get("other cache") == 7)
+        near.cache = 1
+        for key in 0..<100 { #expect(near.get("\(key)") == (key > 49 ? key : nil)) }
+        #expect(near.insert("new", stamp: 49) == .superseded && near.insert("new", stamp: 50) == .stored)
+        near.store.raiseCacheFloor(1, to: Stamp(clock: 10, origin: 1))
+        #expect(near.insert("newer", stamp: 49) == .superseded)
+        near.store.raiseCacheFloor(.max, to: Stamp(clock: 10, origin: 1))
+        let dropped = near.store.sweep(nowMilliseconds: 0, entriesMax: 1000)
+        #expect(dropped == 50 && near.store.usage.entries == 52)
+    }
+
+    @Test func sweepsGoOnWhereTheLastOneEnded() {
+        let near = Near(entries: 10_000, cost: 1 << 30)
+        for key in 0..<4000 { near.insert("\(key)", expires: key % 2 == 0 ? 50 : 100) }
+        var dropped = 0
+        for _ in 0..<100 { dropped += near.store.sweep(nowMilliseconds: 60, entriesMax: 100) }
+        #expect(dropped == 2000 && near.store.usage.entries == 2000)
+        for key in 0..<4000 { #expect((near.get("\(key)", now: 60) != nil) == (key % 2 == 1)) }
+        let none = near.store.sweep(nowMilliseconds: 60, entriesMax: 0)
+        #expect(none == 0 && near.store.sweep(nowMilliseconds: 100, entriesMax: .max) == 2000)
+    }
+
+    @Test(arguments: [1, 2, 16, 17])
+    func aHitGivesASecondChance(shards: Int) {
+        let near = Near(entries: 400, cost: 1 << 30, shards: shards)
+        for key in 0..<2000 {
+            near.insert("\(key)", key)
+            for hot in 0..<20 { _ = near.get("\(hot)") }
+        }
+        let kept = (0..<20).filter { (key: Int) in near.get("\(key)") != nil }.count
+        #expect(kept == 20 && near.store.usage.entries == 400)
+    }
+
+    @Test func lowerLimitsEvictAtOnceHigherOnesMakeRoom() {
+        let count = Tracked.Count()
+        let near = Near(entries: 1000, cost: 1 << 20)
+        for key in 0..<1000 { near.insert("\(key)", count: count) }
+        near.store.setLimits(.init(entriesMax: 1000, costMax: 20_000), nowMilliseconds: 0)
+        #expect(near.store.usage.cost <= 20_000 && near.store.usage.entries >= 180 && count.value == near.store.usage.entries)
+        near.store.setLimits(.init(entriesMax: 0, costMax: 0), nowMilliseconds: 0)
+        #expect(near.store.usage.entries == 0 && count.value == 0 && near.insert("k") == .notStored)
+        near.store.setLimits(.init(entriesMax: 2, costMax: 4096), nowMilliseconds: 0)
+        for key in 0..<50 { #expect(near.insert("\(key)") == .stored) }
+        #expect(near.store.usage.entries == 2)
+    }
+
+    /// SEC19: 64 of them fit, and the keys of other hashes are found as ever.
+    @Test func keysOfOneHashDisplaceEachOtherOnly() {
+        let count = Tracked.Count()
+        let near = Near(entries: 100_000, cost: 1 << 30, shards: 1)
+        for key in 0..<500 { near.insert("ordinary \(key)", key) }
+        for key in 0..<10_000 {
+            #expect(near.insert("hostile \(key)", key, count: count, hash: 0x5555_5555_0000_0003) == .stored)
+            #expect(near.get("hostile \(key)", hash: 0x5555_5555_0000_0003) == key)
+        }
+        let kept = (0..<500).filter { (key: Int) in near.get("ordinary \(key)") == key }.count
+        #expect(kept >= 500 - 64 && count.value <= 64 && near.store.usage.entries == kept + count.value)
+        // A few more entries make the index grow while the long chain is there.
+        for key in 500..<3000 { near.insert("ordinary \(key)", key) }
+        let living = (0..<10_000).filter { (key: Int) in near.get("hostile \(key)", hash: 0x5555_5555_0000_0003) == key }.count
+        #expect(living == count.value && living > 0)
+        for key in 0..<10_000 { near.invalidate("hostile \(key)", upTo: 2, hash: 0x5555_5555_0000_0003) }
+        #expect(count.value == 0)
+    }
+
+    @Test func objectsGoWithTheStore() {
+        let count = Tracked.Count()
+        do {
+            let near = Near()
+            for key in 0..<500 { near.insert("a long key that has its own memory \(key)", count: count) }
+            #expect(count.value == 500)
+        }
+        #expect(count.value == 0)
+    }
+}
