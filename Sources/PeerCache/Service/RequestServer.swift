@@ -67,29 +67,24 @@ final class RequestServer: PeerRequestHandler {
         let routing = peer.table.routing
         guard isFallback || routing.owner(hash) == peer.me else { return refuse(request, .notOwner, connection, digest: routing.digest) }
         cache.counters.add(.served)
-        let large: PeerResponse? = cache.withHeld(request.key, hash) { info, value in
+        var large: Found?
+        let isHeld = cache.visitHeld(request.key, hash) { info, value in
+            let ttl = peer.millisecondsLeft(info.expiry)
+            guard value.byteCount <= WireLimits.chunkBytes else {
+                let bytes = value.withUnsafeBytes { ByteBuffer(bytes: $0) }
+                large = Found(bytes: bytes, object: nil, stamp: info.stamp, ttlMilliseconds: ttl, source: .own)
+                return
+            }
             var response = WireResponse(id: request.id, status: .ok)
             response.stamp = info.stamp
-            response.ttlMilliseconds = peer.millisecondsLeft(info.expiry)
-            if value.byteCount > WireLimits.chunkBytes {
-                var owned = PeerResponse(status: .ok)
-                owned.stamp = response.stamp
-                owned.ttlMilliseconds = response.ttlMilliseconds
-                owned.value = value.withUnsafeBytes { ByteBuffer(bytes: $0) }
-                return owned
-            }
+            response.ttlMilliseconds = ttl
             value.withUnsafeBytes { bytes in
                 response.value = bytes
                 connection.respond(response)
             }
-            return PeerResponse(status: .ok)
         }
-        if let large {
-            if large.value.readableBytes > 0 {
-                connection.respond(id: request.id, large.value, stamp: large.stamp, ttlMilliseconds: large.ttlMilliseconds)
-            }
-            return
-        }
+        if let large { connection.respond(id: request.id, large.bytes, stamp: large.stamp, ttlMilliseconds: large.ttlMilliseconds) }
+        if isHeld { return }
         if isFallback { return refuse(request, .absent, connection) }
         guard cache.loader != nil else { return refuse(request, .noLoader, connection) }
         let id = request.id
@@ -127,10 +122,10 @@ final class RequestServer: PeerRequestHandler {
                 batch.fill(index, .init(status: .notOwner))
                 continue
             }
-            let isHeld: Void? = cache.withHeld(key, hash) { info, value in
+            let isHeld = cache.visitHeld(key, hash) { info, value in
                 batch.fill(index, value, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
             }
-            if isHeld != nil { continue }
+            if isHeld { continue }
             guard cache.loader != nil else {
                 batch.fill(index, .init(status: .noLoader))
                 continue
