@@ -7,6 +7,7 @@ let package = Package(
     products: [
         .executable(name: "shop", targets: ["shop"]),
         .executable(name: "demo", targets: ["demo"]),
+        .executable(name: "QuickStart", targets: ["QuickStart"]),
     ],
     dependencies: [
         .package(name: "PeerCache", path: ".."),
@@ -50,6 +51,7 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]),
+        .executableTarget(name: "QuickStart", dependencies: [.product(name: "PeerCache", package: "PeerCache")]),
     ],
     swiftLanguageModes: [.v6]
 )
