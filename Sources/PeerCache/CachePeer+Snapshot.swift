@@ -19,8 +19,6 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
 
     /// The counters of one cache, totals since the start on this peer.
     public struct Cache: Sendable, Hashable, Codable {
-        /// The cache's name.
-        public var name: String
         /// Reads answered by a near copy in this process.
         public var nearHits: UInt64
         /// Reads answered by this peer's store.
@@ -61,8 +59,8 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public var memberCount: Int
     /// The placement's digest: equal on peers that agree.
     public var placementDigest: UInt64
-    /// The caches, in order of registration.
-    public var caches: [Cache]
+    /// The caches by name.
+    public var caches: [String: Cache]
     /// Bytes the store holds, and its limit.
     public var storeBytes: Int
     /// The store's limit in bytes.
@@ -102,7 +100,8 @@ extension CachePeer {
                     status: "\(member.status)", ownedSlots: routing.placement.index(of: member.record.id).map { owned[$0] } ?? 0)
             },
             memberCount: view?.placed.count ?? 0, placementDigest: routing.digest,
-            caches: core.caches.map(PeerSnapshot.Cache.init), storeBytes: memory.counted, storeBytesMax: memory.limit,
+            caches: Dictionary(core.caches.map { ($0.name, PeerSnapshot.Cache($0)) }, uniquingKeysWith: { first, _ in first }),
+            storeBytes: memory.counted, storeBytesMax: memory.limit,
             entries: memory.entries, evictions: UInt64(memory.evictions), expiries: UInt64(memory.expiries),
             nearEntries: core.near.usage.entries, peerRequests: core.counters.value(.peerRequests),
             peerErrors: core.counters.value(.peerErrors))
@@ -125,7 +124,7 @@ extension PeerSnapshot.Cache {
     init(_ cache: CacheCore) {
         let counters = cache.counters, usage = cache.peer.store.usage(of: cache.index)
         self.init(
-            name: cache.name, nearHits: counters.value(.nearHits), ownHits: counters.value(.ownHits),
+            nearHits: counters.value(.nearHits), ownHits: counters.value(.ownHits),
             peerHits: counters.value(.peerHits), misses: counters.value(.misses), loads: counters.value(.loads),
             loadErrors: counters.value(.loadErrors), coalescedWaits: counters.value(.coalescedWaits),
             fallbackLoads: counters.value(.fallbackLoads), loadsRunning: cache.loadsRunning, served: counters.value(.served),

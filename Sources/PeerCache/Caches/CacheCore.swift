@@ -134,7 +134,8 @@ final class CacheCore: Sendable {
 
     /// Stores what a loader brought, unless something newer was written meanwhile, and sends the copies.
     private func fill(_ key: [UInt8], _ hash: UInt64, _ loaded: LoadedValue) -> Bool {
-        guard loaded.bytes.readableBytes <= peer.valueBytesMax else { return false }
+        // A load that outlived this peer's ownership is for its waiters only: the new owner mints its own stamps by now.
+        guard loaded.bytes.readableBytes <= peer.valueBytesMax, peer.table.routing.owner(hash) == peer.me else { return false }
         let result = key.withUnsafeBytes { key in
             loaded.bytes.withUnsafeReadableBytes { value in
                 peer.store.apply(
