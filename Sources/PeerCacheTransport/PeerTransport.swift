@@ -112,7 +112,7 @@ package final class PeerTransport: Sendable {
             return (state.listener, state.children.values.map { $0 })
         }
         try? await listener?.close()
-        for connection in directory.stop() { connection.close(.leaving) }
+        for connection in directory.takeAll() { connection.close(.leaving) }
         let deadline = ClusterClock.monotonicNanoseconds + 500_000_000
         while ClusterClock.monotonicNanoseconds < deadline, state.withLock({ !$0.children.isEmpty }) {
             try? await Task.sleep(for: .milliseconds(5))

@@ -19,7 +19,7 @@ extension CacheCore {
     }
 
     private func findWithoutNote(_ key: [UInt8], _ hash: UInt64) async throws -> Found? {
-        var triedToAgree = false
+        var triedToAgree = false, triedElsewhere = false
         while true {
             let routing = peer.table.routing
             guard let owner = routing.owner(hash) else { return try await loadHere(key, hash) }
@@ -42,7 +42,13 @@ extension CacheCore {
             case .failure(.overloaded): throw PeerCacheError(.overloaded, "too many calls to peer \(owner) wait for an answer")
             case .failure(.closed) where !triedToAgree && peer.directory.connection(to: owner) != nil:
                 triedToAgree = true  // the connection went, the peer did not
-            case .failure: return try await findElsewhere(key, hash, routing, silent: owner)
+            case .failure(let failure):
+                if let found = try await findElsewhere(key, hash, routing, silent: owner) { return found }
+                guard failure != .timedOut, !triedElsewhere else { return try await loadHere(key, hash) }
+                // Nobody has it. The owner is about to be connected (it has just joined) or to be replaced (it has just died): one of
+                // them should load, for everybody.
+                triedElsewhere = true
+                await peer.waitForPath(to: owner, orChangeOf: routing.digest, within: .milliseconds(300))
             }
         }
     }
@@ -73,6 +79,7 @@ extension CacheCore {
             if holder == peer.me {
                 if var found = held(key, hash) {
                     found.source = .fallback
+                    found.isCacheable = false
                     return found
                 }
             } else if case .success(let response) = await answer(of: holder, key, hash, kind: .get, flags: .fallback),
@@ -84,10 +91,10 @@ extension CacheCore {
             }
             try Task.checkCancellation()
         }
-        return try await loadHere(key, hash)
+        return nil
     }
 
-    /// One call. A peer that is about to be connected is waited for, briefly.
+    /// One call about a key.
     func answer(
         of other: PeerID, _ key: [UInt8], _ hash: UInt64, kind: RequestKind, flags: RequestFlags = []
     ) async -> Result<PeerResponse, PeerCallError> {
@@ -142,16 +149,24 @@ extension Found {
 }
 
 extension PeerCore {
+    /// Waits until there is a connection to a peer or another placement. Rare (members change), so it looks every few milliseconds.
+    func waitForPath(to other: PeerID, orChangeOf digest: UInt64, within patience: Duration) async {
+        let deadline = ClusterClock.monotonicNanoseconds &+ patience.nanosecondsSaturating
+        while directory.connection(to: other) == nil, table.routing.digest == digest, !Task.isCancelled,
+            ClusterClock.monotonicNanoseconds < deadline
+        {
+            try? await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
     /// Calls a peer within `patience`. `encode` gets the request id and the deadline in milliseconds.
     func call(
         _ other: PeerID, patience: Duration, large: ByteBuffer? = nil,
         _ encode: (UInt64, UInt32, inout OutboundFrames) -> Void
     ) async -> Result<PeerResponse, PeerCallError> {
         counters.add(.peerRequests)
-        var connection = directory.connection(to: other)
-        if connection == nil { connection = await directory.connection(to: other, waiting: .milliseconds(250)) }
         var answer: Result<PeerResponse, PeerCallError> = .failure(.unreachable)
-        if let connection {
+        if let connection = directory.connection(to: other) {
             let deadline = ClusterClock.monotonicNanoseconds &+ patience.nanosecondsSaturating
             let milliseconds = UInt32(clamping: patience.millisecondsRoundedUp)
             answer = await connection.call(deadlineNanoseconds: deadline, large: large) { encode($0, milliseconds, &$1) }

@@ -61,6 +61,10 @@ extension CacheCore {
             }
         case .failure(.cancelled): throw CancellationError()
         case .failure(.overloaded): throw PeerCacheError(.overloaded, "too many calls to peer \(owner) wait for an answer")
+        case .failure(.unreachable) where !isLast:
+            // Nothing was sent. The owner is about to be connected or to be replaced.
+            await peer.waitForPath(to: owner, orChangeOf: routing.digest, within: timeout)
+            return nil
         case .failure(let failure):
             // The owner may have died: its successor takes the write once it is known. If it never does, be honest.
             if !isLast, await peer.table.waitForChange(of: routing.digest, deadlineNanoseconds: deadline) { return nil }
