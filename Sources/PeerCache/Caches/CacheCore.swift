@@ -169,8 +169,11 @@ extension PeerCore {
     /// A stamp of this peer above `stamp`.
     func mint(above stamp: Stamp) -> Stamp { Stamp(clock: clock.mint(above: stamp.clock), origin: me.originTag) }
 
-    /// Time until a tick, in milliseconds.
+    /// Time until a tick begins, in milliseconds. Not in whole ticks: rounded up, a near copy would outlive its entry.
     func millisecondsLeft(_ expiry: Tick?) -> UInt64? {
-        expiry.map { UInt64(max(0, clock.tick().distance(to: $0))) * Tick.milliseconds }
+        guard let expiry else { return nil }
+        let now = clock.reading() >> 16
+        let ticks = UInt64(max(0, Tick(milliseconds: now).distance(to: expiry)))
+        return ticks == 0 ? 0 : ticks * Tick.milliseconds - now % Tick.milliseconds
     }
 }
