@@ -11,7 +11,7 @@ struct QuickStart {
         var configuration = CachePeerConfiguration(cluster: "quick-start")
         configuration.bind = .init(host: "127.0.0.1", port: 0)  // 0: any free port; a service says which, such as 7600
         configuration.discovery = .none  // a service names its other instances: .dns("shop-cache.default.svc", port: 7600)
-        configuration.security = .insecure  // only loopback may do without; a service has .sharedSecret("…")
+        configuration.security = nil  // only loopback may do without; a service has .sharedSecret("…")
         configuration.memory = .megabytes(64)
         let peer = try CachePeer(configuration: configuration)
 

@@ -24,9 +24,9 @@ public struct ShopStatistics: Codable, Sendable {
         public init() {}
     }
 
-    /// Addresses of all members of the cluster that this instance knows, itself included; sorted.
+    /// Addresses of the members that hold a part of the cache, as this instance knows them, itself included; sorted.
     public var members: [String]
-    /// Number of `members`.
+    /// Members that hold a part of the cache.
     public var memberCount: Int
     /// Whether the cache peer says it is ready.
     public var isReady: Bool
@@ -38,9 +38,9 @@ public struct ShopStatistics: Codable, Sendable {
     public var productCount: Int
 
     /// A value with these fields.
-    public init(members: [String], isReady: Bool, cache: Cache, databaseQueries: Int, productCount: Int) {
+    public init(members: [String], memberCount: Int, isReady: Bool, cache: Cache, databaseQueries: Int, productCount: Int) {
         self.members = members
-        self.memberCount = members.count
+        self.memberCount = memberCount
         self.isReady = isReady
         self.cache = cache
         self.databaseQueries = databaseQueries
@@ -65,6 +65,8 @@ public struct ShopExplanation: Codable, Sendable {
     public var owner: String?
     /// Addresses of the peers that hold copies, the owner first.
     public var replicas: [String]
+    /// Whether the owner holds it.
+    public var isHeld: Bool
     /// Version of the entry.
     public var stamp: String?
     /// Seconds since the entry was written.
@@ -76,10 +78,11 @@ public struct ShopExplanation: Codable, Sendable {
 
     /// A value with these fields.
     public init(
-        owner: String?, replicas: [String], stamp: String?, ageSeconds: Double?, timeToLiveSeconds: Double?, lastRead: String?
+        owner: String?, replicas: [String], isHeld: Bool, stamp: String?, ageSeconds: Double?, timeToLiveSeconds: Double?, lastRead: String?
     ) {
         self.owner = owner
         self.replicas = replicas
+        self.isHeld = isHeld
         self.stamp = stamp
         self.ageSeconds = ageSeconds
         self.timeToLiveSeconds = timeToLiveSeconds

@@ -9,27 +9,37 @@ extension CachePeer {
         let snapshot = self.snapshot()
         var cache = ShopStatistics.Cache()
         if let counters = snapshot.caches[name] {
-            cache.nearHits = counters.nearHits
-            cache.ownHits = counters.ownHits
-            cache.peerHits = counters.peerHits
-            cache.misses = counters.misses
-            cache.loads = counters.loads
-            cache.loadErrors = counters.loadErrors
-            cache.coalescedWaits = counters.coalescedWaits
+            cache.nearHits = Int(counters.nearHits)
+            cache.ownHits = Int(counters.ownHits)
+            cache.peerHits = Int(counters.peerHits)
+            cache.misses = Int(counters.misses)
+            cache.loads = Int(counters.loads)
+            cache.loadErrors = Int(counters.loadErrors)
+            cache.coalescedWaits = Int(counters.coalescedWaits)
         }
         return ShopStatistics(
-            members: snapshot.members.map { "\($0.address)" }.sorted(), isReady: readiness.isReady, cache: cache,
-            databaseQueries: store.queryCount, productCount: store.productCount)
+            members: snapshot.members.filter { $0.ownedSlots > 0 }.map(\.address).sorted(), memberCount: snapshot.memberCount,
+            isReady: readiness.isReady, cache: cache, databaseQueries: store.queryCount, productCount: store.productCount)
+    }
+
+    /// The address that other peers dial, as soon as the peer listens; "none" when it does not within ten seconds.
+    func listeningAddress() async -> String {
+        for _ in 0..<1_000 {
+            if let address { return address }
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        return "none"
     }
 }
 
 extension Cache<Int, Product> {
     /// Where a product lives, as `GET /cache/:id` shows it.
-    func explanation(of id: Int) async throws -> ShopExplanation {
+    func explanation(of id: Int, members: [PeerSnapshot.Member]) async throws -> ShopExplanation {
         let found = try await explain(id)
+        let addresses = Dictionary(members.map { ($0.id, $0.address) }, uniquingKeysWith: { first, _ in first })
         return ShopExplanation(
-            owner: found.owner.map { "\($0)" }, replicas: found.replicas.map { "\($0)" }, stamp: found.stamp.map { "\($0)" },
-            ageSeconds: found.age.map { $0 / .seconds(1) }, timeToLiveSeconds: found.timeToLiveLeft.map { $0 / .seconds(1) },
-            lastRead: found.lastRead.map { "\($0)" })
+            owner: found.ownerAddress, replicas: found.replicas.map { addresses[$0] ?? $0 }, isHeld: found.isHeld, stamp: found.stamp,
+            ageSeconds: found.ageMilliseconds.map { Double($0) / 1_000 },
+            timeToLiveSeconds: found.ttlLeftMilliseconds.map { Double($0) / 1_000 }, lastRead: found.lastRead?.rawValue)
     }
 }

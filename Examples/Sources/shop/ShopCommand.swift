@@ -41,7 +41,7 @@ struct ShopCommand: AsyncParsableCommand {
             configuration: .init(address: .hostname(settings.host, port: settings.port), serverName: "shop"),
             onServerRunning: { channel in
                 let port = channel.localAddress?.port ?? settings.port
-                StandardOutput.print("listening http=\(settings.host):\(port) peer=\(settings.host):\(settings.peerPort)")
+                StandardOutput.print("listening http=\(settings.host):\(port) peer=\(await peer.listeningAddress())")
             },
             logger: logger)
 

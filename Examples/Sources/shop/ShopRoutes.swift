@@ -23,7 +23,7 @@ struct ShopRoutes: Sendable {
         router.get("/products") { request, _ in try await getMany(request) }
         router.put("/products/:id") { request, context in try await put(request, context) }
         router.delete("/products/:id") { _, context in try await delete(context) }
-        router.get("/cache/:id") { _, context in try await products.explanation(of: productID(context)) }
+        router.get("/cache/:id") { _, context in try await explain(context) }
         router.get("/healthz") { _, _ in "alive\n" }
         router.get("/readyz") { _, _ in await ready() }
         router.get("/stats") { _, _ in peer.statistics(cache: Self.cacheName, store: store) }
@@ -67,6 +67,10 @@ struct ShopRoutes: Sendable {
         try await products.remove(id)
         guard existed else { throw HTTPError(.notFound, message: "There is no product \(id).") }
         return .noContent
+    }
+
+    private func explain(_ context: ShopContext) async throws -> ShopExplanation {
+        try await products.explanation(of: productID(context), members: peer.snapshot().members)
     }
 
     private func ready() async -> EditedResponse<String> {

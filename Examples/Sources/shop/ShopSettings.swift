@@ -22,7 +22,7 @@ struct ShopSettings {
         var configuration = CachePeerConfiguration(cluster: cluster)
         configuration.bind = .init(host: host, port: peerPort)
         configuration.discovery = peers.isEmpty ? .none : .peers(peers)
-        configuration.security = secret.map { .sharedSecret($0) } ?? .insecure
+        configuration.security = secret.map { .sharedSecret($0) }  // without one, the peer refuses to listen beyond loopback
         configuration.memory = .megabytes(memoryMegabytes)
         configuration.logger = logger
         return configuration
@@ -37,7 +37,7 @@ struct ShopOptions: ParsableArguments {
     @Option(help: "HTTP port; 0 lets the system choose one. (default: 8080)")
     var port: Int?
 
-    @Option(help: "Port of the cache peer. (default: 7600)")
+    @Option(help: "Port of the cache peer; 0 lets the system choose one. (default: 7600)")
     var peerPort: Int?
 
     @Option(help: "Peers to ask for the cluster, comma separated: 127.0.0.1:7600,127.0.0.1:7601. (default: none)")
@@ -52,7 +52,7 @@ struct ShopOptions: ParsableArguments {
     @Option(help: "Name of the cluster; peers of another one are refused. (default: shop)")
     var cluster: String?
 
-    @Option(help: "Secret that all peers of the cluster share; SHOP_SECRET keeps it out of the process list. (default: none)")
+    @Option(help: "Secret of 16 bytes or more that all peers share; SHOP_SECRET keeps it out of the process list. (default: none)")
     var secret: String?
 
     @Option(name: .customLong("memory-mb"), help: "Memory of the cache in MiB. (default: 64)")
@@ -77,7 +77,7 @@ struct ShopOptions: ParsableArguments {
         return ShopSettings(
             host: try setting(host, "SHOP_HOST", default: "127.0.0.1"),
             port: try number(port, "--port", "SHOP_PORT", default: 8080, in: 0...65_535),
-            peerPort: try number(peerPort, "--peer-port", "SHOP_PEER_PORT", default: 7600, in: 1...65_535),
+            peerPort: try number(peerPort, "--peer-port", "SHOP_PEER_PORT", default: 7600, in: 0...65_535),
             peers: peers.split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) },
             database: try setting(database, "SHOP_DATABASE", default: "shop.sqlite"),
             productCount: try number(products, "--products", "SHOP_PRODUCTS", default: 20_000, in: 1...1_000_000),
