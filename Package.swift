@@ -59,13 +59,17 @@ let package = Package(
         // Clocks and seeded randomness for tests, ours and users'.
         .target(name: "PeerCacheTesting", dependencies: ["PeerCacheCore"]),
 
-        .testTarget(name: "PeerCacheCoreTests", dependencies: ["PeerCacheCore", "PeerCacheTesting"]),
+        // Random messages and frames, for the tests of every layer and for fuzzing.
+        .target(name: "WireSamples", dependencies: ["PeerCacheCore"], path: "Tests/WireSamples"),
+        .testTarget(
+            name: "PeerCacheCoreTests",
+            dependencies: ["PeerCacheCore", "PeerCacheTesting", "WireSamples", "CPeerWire", "CProtobufC"]),
         // Counts allocations of a thread; replaces malloc in the test process.
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .testTarget(
             name: "PeerCacheTests",
             dependencies: [
-                "PeerCache", "PeerCacheCore", "PeerCacheTransport", "PeerCacheTesting", "CAllocationCounter",
+                "PeerCache", "PeerCacheCore", "PeerCacheTransport", "PeerCacheTesting", "WireSamples", "CAllocationCounter",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
@@ -75,7 +79,7 @@ let package = Package(
         .testTarget(
             name: "PeerCacheTransportTests",
             dependencies: [
-                "PeerCacheCore", "PeerCacheTransport", "PeerCacheTesting",
+                "PeerCacheCore", "PeerCacheTransport", "PeerCacheTesting", "WireSamples",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),

@@ -11,8 +11,6 @@ extension Cache {
         let token: UInt32
     }
 
-    /// Keys in one request.
-    private static var batchKeysMax: Int { 1024 }
     /// Loads and single requests that one `getMany` has under way at a time.
     private static var singlesMax: Int { 64 }
 
@@ -38,8 +36,8 @@ extension Cache {
         }
         var batches: [(PeerID, [Wanted])] = []
         for (owner, wanted) in byOwner.sorted(by: { $0.key < $1.key }) {
-            for start in stride(from: 0, to: wanted.count, by: Self.batchKeysMax) {
-                batches.append((owner, Array(wanted[start..<min(start + Self.batchKeysMax, wanted.count)])))
+            for start in stride(from: 0, to: wanted.count, by: WireLimits.keysMax) {
+                batches.append((owner, Array(wanted[start..<min(start + WireLimits.keysMax, wanted.count)])))
             }
         }
         if batches.count == 1, single.isEmpty {

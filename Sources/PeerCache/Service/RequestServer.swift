@@ -113,6 +113,7 @@ final class RequestServer: PeerRequestHandler {
     }
 
     private func getMany(_ cache: CacheCore, _ request: WireRequest, _ connection: PeerConnection) {
+        guard request.keys.count <= WireLimits.keysMax else { return refuse(request, .malformed, connection) }
         let routing = peer.table.routing
         let batch = BatchAnswer(id: request.id, count: request.keys.count, connection: connection, options: cache.options)
         cache.counters.add(.served, UInt64(request.keys.count))

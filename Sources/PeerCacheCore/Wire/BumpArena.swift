@@ -48,15 +48,22 @@ package final class BumpArena {
 
     /// Gives everything back; the next frame may take `cap` bytes.
     package func reset(cap: Int) {
-        if !state.pointee.extra.isEmpty {
-            for block in state.pointee.extra { block.deallocate() }
-            state.pointee.extra.removeAll()
-            state.pointee.current = first
-            state.pointee.currentBytes = Self.blockBytes
-        }
+        releaseExtraBlocks()
         state.pointee.offset = 0
         state.pointee.taken = 0
         state.pointee.cap = cap
+    }
+
+    /// Call when the frame has been handled: a connection that falls silent must not hold what its last frame took.
+    package func releaseExtraBlocks() {
+        guard !state.pointee.extra.isEmpty else { return }
+        for block in state.pointee.extra { block.deallocate() }
+        state.pointee.extra.removeAll()
+        state.pointee.current = first
+        state.pointee.currentBytes = Self.blockBytes
+        // Nothing fits before the next reset.
+        state.pointee.offset = Self.blockBytes
+        state.pointee.cap = 0
     }
 
     private static func allocate(_ data: UnsafeMutableRawPointer?, _ count: Int) -> UnsafeMutableRawPointer? {

@@ -77,11 +77,15 @@ package enum WireLimits {
     package static let messageBytesMax = 1024
     /// Items of one repeated field.
     package static let itemsMax = 4096
+    /// Keys of one `getMany`: its answer has to fit a frame and the memory of a decoded one.
+    package static let keysMax = 1024
     package static let membersMax = 4096
     /// Upper bound of the value limit that can be configured.
     package static let valueBytesCeiling = 64 * 1024 * 1024
     /// A frame whose items have reached this size is closed and the next item begins a new one.
     package static let frameBytesTarget = 64 * 1024
+    /// As ``frameBytesTarget``, for small items: a receiver refuses frames of more than ``itemsMax``, and of such that decode into too much.
+    package static let frameItemsTarget = 1024
 }
 
 /// A request as it is on the wire. The pointers are borrowed: valid during the call that got the value, never stored.

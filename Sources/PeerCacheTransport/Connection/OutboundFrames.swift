@@ -7,6 +7,8 @@ package struct OutboundFrames {
     /// Where the frame that takes items began.
     private var frameStart = 0
     private var frameStarts: [Int] = []
+    /// Items in the frame at hand.
+    private var frameItems = 0
     private let allocator = ByteBufferAllocator()
     private var capacityHint = 1024
 
@@ -44,11 +46,15 @@ package struct OutboundFrames {
 
     private mutating func append(_ count: Int, _ write: (UnsafeMutableRawPointer) -> Void) {
         if frameStarts.isEmpty { buffer = allocator.buffer(capacity: capacityHint) }
-        if frameStarts.isEmpty || buffer.writerIndex - frameStart + count > WireLimits.frameBytesTarget {
+        if frameStarts.isEmpty || buffer.writerIndex - frameStart + count > WireLimits.frameBytesTarget
+            || frameItems >= WireLimits.frameItemsTarget
+        {
             frameStart = buffer.writerIndex
+            frameItems = 0
             frameStarts.append(frameStart)
             buffer.writeRepeatingByte(0, count: WireEncoder.headerBytes)
         }
+        frameItems += 1
         buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { bytes in
             guard let base = bytes.baseAddress else { return 0 }
             write(base)

@@ -1,18 +1,18 @@
-internal import NIOCore
-internal import PeerCacheCore
+package import NIOCore
+package import PeerCacheCore
 
 /// Puts values together that travel in chunks. Confined to the connection's event loop.
 ///
 /// Memory grows with what arrives, never with what was announced; count, bytes and time are bounded.
-struct ValueAssembly {
-    enum Header {
+package struct ValueAssembly {
+    package enum Header {
         case request(StoredRequest)
         case response(PeerResponse)
     }
-    struct Complete {
-        var id: UInt64
-        var header: Header
-        var value: ByteBuffer
+    package struct Complete {
+        package var id: UInt64
+        package var header: Header
+        package var value: ByteBuffer
     }
     private struct Part {
         let id: UInt64
@@ -30,10 +30,10 @@ struct ValueAssembly {
     private var byteCount = 0
     private let limits: ConnectionLimits
 
-    init(limits: ConnectionLimits) { self.limits = limits }
+    package init(limits: ConnectionLimits) { self.limits = limits }
 
     /// Begins a value of `bytes` bytes. False: refused, its chunks will be ignored.
-    mutating func begin(id: UInt64, header: Header, bytes: UInt64, nowNanoseconds: Int64) -> Bool {
+    package mutating func begin(id: UInt64, header: Header, bytes: UInt64, nowNanoseconds: Int64) -> Bool {
         guard let bytes = Int(exactly: bytes), bytes > 0, bytes <= limits.valueBytesMax else { return false }
         let part = Part(id: id, header: header, bytes: bytes, startedNanoseconds: nowNanoseconds)
         guard index(id: id, isResponse: part.isResponse) == nil, bytes <= limits.assemblyBytesMax - byteCount else { return false }
@@ -44,7 +44,7 @@ struct ValueAssembly {
     }
 
     /// Adds a chunk and returns the value when it is whole. A chunk of a value that was refused or has timed out is ignored.
-    mutating func add(_ chunk: UnsafeRawBufferPointer, id: UInt64, isResponse: Bool) throws(WireError) -> Complete? {
+    package mutating func add(_ chunk: UnsafeRawBufferPointer, id: UInt64, isResponse: Bool) throws(WireError) -> Complete? {
         guard let index = index(id: id, isResponse: isResponse) else { return nil }
         guard chunk.count <= WireLimits.chunkBytes, chunk.count <= parts[index].bytes - parts[index].value.readableBytes else {
             throw .badChunk
@@ -57,9 +57,9 @@ struct ValueAssembly {
     }
 
     /// Drops the value of a caller that gave up, or all that took too long.
-    mutating func cancel(id: UInt64) { remove { $0.id == id && !$0.isResponse } }
+    package mutating func cancel(id: UInt64) { remove { $0.id == id && !$0.isResponse } }
 
-    mutating func expire(nowNanoseconds: Int64) {
+    package mutating func expire(nowNanoseconds: Int64) {
         let limit = limits.assemblyTimeout.nanosecondsSaturating
         remove { nowNanoseconds - $0.startedNanoseconds > limit }
     }
@@ -76,13 +76,13 @@ struct ValueAssembly {
 }
 
 /// A request in memory of its own, while its value is on the way.
-struct StoredRequest {
+package struct StoredRequest {
     private let cache: [UInt8]
     private let key: [UInt8]
     /// Everything else; its pointers are outdated.
     private let fields: WireRequest
 
-    init(_ request: WireRequest) {
+    package init(_ request: WireRequest) {
         cache = Array(request.cache)
         key = Array(request.key)
         var fields = request
@@ -95,7 +95,7 @@ struct StoredRequest {
     }
 
     /// The request again, with its value; valid during the call.
-    func withRequest(value: ByteBuffer, _ body: (WireRequest) -> Void) {
+    package func withRequest(value: ByteBuffer, _ body: (WireRequest) -> Void) {
         cache.withUnsafeBytes { cache in
             key.withUnsafeBytes { key in
                 value.withUnsafeReadableBytes { value in

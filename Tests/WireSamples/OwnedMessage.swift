@@ -1,0 +1,200 @@
+package import PeerCacheCore
+
+/// A message of a frame in memory of its own, so that what was sent can be compared with what was decoded.
+package enum OwnedMessage: Hashable, Sendable {
+    case hello(MemberRecord, SettingsFingerprint)
+    case gossip(GossipMessage)
+    case invalidation(cache: [UInt8], key: [UInt8], stamp: Stamp)
+    case request(OwnedRequest)
+    case unknownRequest(id: UInt64)
+    case response(OwnedResponse)
+    case chunk(id: UInt64, isResponse: Bool, bytes: [UInt8])
+    case cancel(id: UInt64)
+    case goodbye(Goodbye)
+
+    package init(_ message: WireMessage) {
+        switch message {
+        case .hello(let hello): self = .hello(hello.record, hello.settings)
+        case .gossip(let gossip): self = .gossip(gossip)
+        case .invalidation(let wire): self = .invalidation(cache: Array(wire.cache), key: Array(wire.key), stamp: wire.stamp)
+        case .request(let request): self = .request(OwnedRequest(request))
+        case .unknownRequest(let id): self = .unknownRequest(id: id)
+        case .response(let response): self = .response(OwnedResponse(response))
+        case .chunk(let id, let isResponse, let bytes): self = .chunk(id: id, isResponse: isResponse, bytes: Array(bytes))
+        case .cancel(let id): self = .cancel(id: id)
+        case .goodbye(let goodbye): self = .goodbye(goodbye)
+        }
+    }
+
+    /// Appends the message to a frame. An unknown request cannot be encoded and is left out.
+    package func encode(_ append: WireEncoder.Append) {
+        switch self {
+        case .hello(let record, let settings): WireEncoder.hello(WireHello(record: record, settings: settings), append: append)
+        case .gossip(let gossip): WireEncoder.gossip(gossip, append: append)
+        case .invalidation(let cache, let key, let stamp):
+            cache.withUnsafeBytes { cache in
+                key.withUnsafeBytes { key in
+                    WireEncoder.invalidation(WireInvalidation(cache: cache, key: key, stamp: stamp), append: append)
+                }
+            }
+        case .request(let request): request.withWire { WireEncoder.request($0, append: append) }
+        case .unknownRequest: break
+        case .response(let response): response.withWire { WireEncoder.response($0, append: append) }
+        case .chunk(let id, let isResponse, let bytes):
+            bytes.withUnsafeBytes { WireEncoder.chunk(id: id, isResponse: isResponse, bytes: $0, append: append) }
+        case .cancel(let id): WireEncoder.cancel(id: id, append: append)
+        case .goodbye(let goodbye): WireEncoder.goodbye(goodbye, append: append)
+        }
+    }
+
+    /// The place of the message's kind in the order in which a decoder delivers a frame.
+    package var rank: Int {
+        switch self {
+        case .hello: 0
+        case .gossip: 1
+        case .invalidation: 2
+        case .request, .unknownRequest: 3
+        case .response: 4
+        case .chunk: 5
+        case .cancel: 6
+        case .goodbye: 7
+        }
+    }
+}
+
+package struct OwnedRequest: Hashable, Sendable {
+    package var kind: RequestKind
+    package var id: UInt64 = 0
+    package var deadlineMilliseconds: UInt32 = 0
+    package var cache: [UInt8] = []
+    package var type: UInt32 = 0
+    package var key: [UInt8] = []
+    package var value: [UInt8] = []
+    package var ttlMilliseconds: UInt64?
+    package var stamp = Stamp.zero
+    package var flags: UInt32 = 0
+    package var chunkedBytes: UInt64 = 0
+    package var keys: [[UInt8]] = []
+    package var placement: UInt64 = 0
+
+    package init(kind: RequestKind) { self.kind = kind }
+
+    init(_ wire: WireRequest) {
+        kind = wire.kind
+        id = wire.id
+        deadlineMilliseconds = wire.deadlineMilliseconds
+        cache = Array(wire.cache)
+        type = wire.type
+        key = Array(wire.key)
+        value = Array(wire.value)
+        ttlMilliseconds = wire.ttlMilliseconds
+        stamp = wire.stamp
+        flags = wire.flags.rawValue
+        chunkedBytes = wire.chunkedBytes
+        keys = wire.keys.map { Array($0) }
+        placement = wire.placement
+    }
+
+    package func withWire(_ body: (WireRequest) -> Void) {
+        cache.withUnsafeBytes { cache in
+            key.withUnsafeBytes { key in
+                value.withUnsafeBytes { value in
+                    withPointers(to: keys) { keys in
+                        var wire = WireRequest(kind: kind, cache: cache)
+                        wire.id = id
+                        wire.deadlineMilliseconds = deadlineMilliseconds
+                        wire.type = type
+                        wire.key = key
+                        wire.value = value
+                        wire.ttlMilliseconds = ttlMilliseconds
+                        wire.stamp = stamp
+                        wire.flags = RequestFlags(rawValue: flags)
+                        wire.chunkedBytes = chunkedBytes
+                        wire.keys = keys
+                        wire.placement = placement
+                        body(wire)
+                    }
+                }
+            }
+        }
+    }
+}
+
+package struct OwnedResponse: Hashable, Sendable {
+    package struct Item: Hashable, Sendable {
+        package var status: ResponseStatus
+        package var value: [UInt8] = []
+        package var ttlMilliseconds: UInt64?
+        package var stamp = Stamp.zero
+
+        package init(status: ResponseStatus) { self.status = status }
+    }
+    package var id: UInt64
+    package var status: ResponseStatus
+    package var value: [UInt8] = []
+    package var ttlMilliseconds: UInt64?
+    package var stamp = Stamp.zero
+    package var chunkedBytes: UInt64 = 0
+    package var message: [UInt8] = []
+    package var placement: UInt64 = 0
+    package var items: [Item] = []
+
+    package init(id: UInt64, status: ResponseStatus) {
+        self.id = id
+        self.status = status
+    }
+
+    init(_ wire: WireResponse) {
+        self.init(id: wire.id, status: wire.status)
+        value = Array(wire.value)
+        ttlMilliseconds = wire.ttlMilliseconds
+        stamp = wire.stamp
+        chunkedBytes = wire.chunkedBytes
+        message = Array(wire.message)
+        placement = wire.placement
+        items = wire.items.map { wire in
+            var item = Item(status: wire.status)
+            item.value = Array(wire.value)
+            item.ttlMilliseconds = wire.ttlMilliseconds
+            item.stamp = wire.stamp
+            return item
+        }
+    }
+
+    package func withWire(_ body: (WireResponse) -> Void) {
+        value.withUnsafeBytes { value in
+            message.withUnsafeBytes { message in
+                withPointers(to: items.map(\.value)) { values in
+                    var wire = WireResponse(id: id, status: status)
+                    wire.value = value
+                    wire.ttlMilliseconds = ttlMilliseconds
+                    wire.stamp = stamp
+                    wire.chunkedBytes = chunkedBytes
+                    wire.message = message
+                    wire.placement = placement
+                    wire.items = zip(items, values).map { item, value in
+                        var wire = WireItem(status: item.status)
+                        wire.value = value
+                        wire.ttlMilliseconds = item.ttlMilliseconds
+                        wire.stamp = item.stamp
+                        return wire
+                    }
+                    body(wire)
+                }
+            }
+        }
+    }
+}
+
+/// Pointers to all arrays, in one block that lives during `body`.
+private func withPointers(to arrays: [[UInt8]], _ body: ([UnsafeRawBufferPointer]) -> Void) {
+    let block = arrays.flatMap { $0 }
+    block.withUnsafeBytes { bytes in
+        var offset = 0
+        body(
+            arrays.map { array in
+                defer { offset += array.count }
+                return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + array.count])
+            })
+    }
+}
