@@ -259,6 +259,8 @@ extension PeerTransport: PeerChannelOwner {
         membership?.handle(.message(gossip, from: connection.peer, on: connection.id))
     }
 
+    func ending(_ connection: PeerConnection) { directory.retire(connection.id) }
+
     func ended(_ id: ConnectionID, _ connection: PeerConnection?, _ evidence: Evidence) {
         if let connection { directory.remove(connection) }
         if connection != nil || !GossipMachine.isInbound(id) { membership?.handle(.connection(id, evidence)) }

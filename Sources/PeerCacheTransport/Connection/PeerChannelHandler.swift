@@ -21,6 +21,8 @@ protocol PeerChannelOwner: AnyObject, Sendable {
     func mayAgree() -> Bool
     func established(_ connection: PeerConnection)
     func received(_ gossip: GossipMessage, on connection: PeerConnection)
+    /// The other end takes no further calls on this connection.
+    func ending(_ connection: PeerConnection)
     /// The channel is gone. `connection` is nil when it was never established.
     func ended(_ id: ConnectionID, _ connection: PeerConnection?, _ evidence: Evidence)
     func refusedFrame(_ error: WireError, from connection: PeerConnection?)
@@ -119,24 +121,24 @@ final class PeerChannelHandler: ChannelInboundHandler {
                 guard let answer = handshakeBytes.readBytes(length: HandshakeSize.answer) else { return }
                 do throws(HandshakeError) {
                     let (finish, result) = try handshake.handle(answer: answer)
-                    write(finish, context)
-                    succeeded(result, context)
+                    succeeded(result, sending: finish, context)
                 } catch {
                     return fail(.foreign(ForeignReason(error)), context)
                 }
             case .listening(var handshake, hasAnswered: false):
                 guard let hello = handshakeBytes.readBytes(length: HandshakeSize.hello) else { return }
                 if let refusal = handshake.refusal(of: hello) { return refuse(refusal, context) }
-                guard owner.mayAgree() else { return fail(.timedOut, context) }
+                guard !handshake.needsAgreement || owner.mayAgree() else { return fail(.timedOut, context) }
                 switch handshake.handle(hello: hello) {
                 case .answer(let answer):
-                    write(answer, context)
+                    // The phase first: a write that fails ends the channel before it returns, and `.ended` must stay.
                     phase = .listening(handshake, hasAnswered: true)
+                    write(answer, context)
                 case let step: return refuse(step, context)
                 }
             case .listening(var handshake, hasAnswered: true):
                 guard let finish = handshakeBytes.readBytes(length: HandshakeSize.finish) else { return }
-                do throws(HandshakeError) { succeeded(try handshake.handle(finish: finish), context) } catch {
+                do throws(HandshakeError) { succeeded(try handshake.handle(finish: finish), sending: [], context) } catch {
                     return fail(.foreign(ForeignReason(error)), context)
                 }
             case .hello, .open, .ended:
@@ -148,12 +150,15 @@ final class PeerChannelHandler: ChannelInboundHandler {
         }
     }
 
-    private func succeeded(_ result: HandshakeResult, _ context: ChannelHandlerContext) {
+    /// Sends the rest of the handshake and the hello frame. The phase first, as above.
+    private func succeeded(_ result: HandshakeResult, sending finish: [UInt8], _ context: ChannelHandlerContext) {
         guard result.role == .peer else { return fail(.foreign(.version), context) }  // observers come with a later version
         phase = .hello(result)
         var frames = OutboundFrames()
         frames.append(owner.localHello)
-        context.writeAndFlush(wrapOutboundOut(frames.take(hlc: owner.clock.reading())), promise: nil)
+        var bytes = context.channel.allocator.buffer(bytes: finish)
+        bytes.writeImmutableBuffer(frames.take(hlc: owner.clock.reading()))
+        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
     }
 
     private func refuse(_ step: ListenerStep, _ context: ChannelHandlerContext) {
@@ -178,7 +183,8 @@ final class PeerChannelHandler: ChannelInboundHandler {
             while let frame = try splitter.next() {
                 try read(frame, context)
                 if case .ended = phase { return }
-                if evidence != nil { return }  // closing
+                // A goodbye, whose sender closes as well; nothing behind it is wanted.
+                if evidence != nil { return context.close(promise: nil) }
             }
         } catch {
             owner.refusedFrame(error, from: connection)
@@ -227,6 +233,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
         case .gossip(let gossip): owner.received(gossip, on: connection)
         case .goodbye(let goodbye):
             if goodbye != .duplicate { evidence = .closedByPeer(goodbye) }
+            if goodbye == .duplicate { owner.ending(connection) }
             connection.heardGoodbye(goodbye)
         }
     }
@@ -265,8 +272,11 @@ final class PeerChannelHandler: ChannelInboundHandler {
     }
 
     private func receive(_ wire: WireResponse, _ connection: PeerConnection) {
-        let response = PeerResponse(wire)
-        guard wire.chunkedBytes > 0 else { return connection.complete(wire.id, .success(response)) }
+        guard wire.chunkedBytes > 0 else { return connection.complete(wire.id, .success(PeerResponse(wire))) }
+        // Nobody waits, or not any more: it must not take the room of those for whom somebody does.
+        guard connection.awaits(wire.id) else { return }
+        var response = PeerResponse(wire)
+        (response.value, response.items) = (ByteBuffer(), [])  // values come in chunks, batches never do
         let begun = assembly.begin(
             id: wire.id, header: .response(response), bytes: wire.chunkedBytes, nowNanoseconds: ClusterClock.monotonicNanoseconds)
         if !begun { connection.complete(wire.id, .failure(.overloaded)) }

@@ -183,7 +183,8 @@ package final class PeerConnection: Sendable {
             if let large { enqueue(large, id: response.id, isResponse: true, &state) }
             return (false, beginFlush(&state))
         }
-        if overflows { channel.close(promise: nil) }
+        // Not at once: the caller may hold a lock of the store, and closing calls everybody who waits.
+        if overflows { channel.eventLoop.execute { self.channel.close(promise: nil) } }
         if schedules { scheduleFlush() }
     }
 
@@ -194,6 +195,9 @@ package final class PeerConnection: Sendable {
         let now = ClusterClock.monotonicNanoseconds
         state.withLock { $0.heardNanoseconds = now }
     }
+
+    /// Whether somebody waits for the answer to this request.
+    func awaits(_ id: UInt64) -> Bool { state.withLock { $0.table.isWaiting(id) } }
 
     func complete(_ id: UInt64, _ answer: Answer) {
         let waiter = state.withLock { $0.table.take(id) }

@@ -56,6 +56,12 @@ package struct RequestTable<Waiter> {
         }
     }
 
+    /// Whether somebody waits under this id. O(1).
+    package func isWaiting(_ id: UInt64) -> Bool {
+        guard let index = index(of: id), case .waiting = entries[index].state else { return false }
+        return true
+    }
+
     /// Takes the waiter out: answered or failed. Nil when nobody waits under this id (late, unknown, repeated).
     package mutating func take(_ id: UInt64) -> Waiter? {
         guard let index = index(of: id), case .waiting(let waiter) = entries[index].state else { return nil }

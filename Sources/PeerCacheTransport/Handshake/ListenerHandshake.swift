@@ -29,6 +29,9 @@ package struct ListenerHandshake: Sendable {
         self.entropy = entropy
     }
 
+    /// Whether answering costs key agreements, which the caller rations.
+    package var needsAgreement: Bool { !configuration.isInsecure }
+
     /// What comes of a hello before any X25519 work: a refusal, or nil when it deserves the work. Ask this before the limiter of agreements per
     /// second, so that who does not even know the key id cannot use it up.
     /// - Complexity: a few comparisons; allocates only for a refusal.

@@ -1,0 +1,83 @@
+import Foundation
+import NIOCore
+import NIOPosix
+import PeerCacheCore
+import PeerCacheTransport
+import WireSamples
+
+/// A peer that plays its side of an insecure handshake by itself and then sends what the test wants. Blocking: use it on ``blocking(_:)``.
+final class RawPeer {
+    struct Failed: Error { let call: String, errno: CInt }
+
+    private let descriptor: CInt
+    private var splitter = FrameSplitter()
+
+    /// Runs work that blocks where it may.
+    static func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+        try await NIOThreadPool.singleton.runIfActive(body)
+    }
+
+    init(port: UInt16) throws {
+        descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let size = socklen_t(MemoryLayout.size(ofValue: address))
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
+        }
+        guard result == 0 else { throw Failed(call: "connect", errno: errno) }
+        var patience = timeval(tv_sec: 20, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout.size(ofValue: patience)))
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout.size(ofValue: patience)))
+    }
+
+    deinit { close(descriptor) }
+
+    /// Hello, finish and hello frame at once: without a secret the finish is known before the answer.
+    static func introduction(of id: PeerID, _ configuration: HandshakeConfiguration, _ settings: SettingsFingerprint) -> [UInt8] {
+        var record = MemberRecord(id: id, address: PeerAddress(host: "127.0.0.1", port: 1))
+        record.weight = 0
+        return DialerHandshake(configuration, expecting: nil).hello + [UInt8](repeating: 0, count: HandshakeSize.finish)
+            + SampleFrame.bytes(of: [.hello(record, settings)])
+    }
+
+    /// False: the other end has closed.
+    func write(_ bytes: [UInt8]) -> Bool {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
+            guard count > 0 else { return false }
+            rest = rest.dropFirst(count)
+        }
+        return true
+    }
+
+    /// The next frames, or nil at the end of the stream.
+    func read() -> [OwnedMessage]? {
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        let count = recv(descriptor, &bytes, bytes.count, 0)
+        guard count > 0 else { return nil }
+        splitter.push(.init(bytes: bytes.prefix(count)))
+        var messages: [OwnedMessage] = []
+        while let frame = (try? splitter.next()) ?? nil {
+            messages += (try? SampleFrame.decode(Array(frame.readableBytesView)).get()) ?? []
+        }
+        return messages
+    }
+
+    /// Skips the answer to our hello.
+    func readAnswer() -> Bool {
+        var bytes = [UInt8](repeating: 0, count: HandshakeSize.answer)
+        return recv(descriptor, &bytes, bytes.count, CInt(MSG_WAITALL)) == bytes.count
+    }
+
+    func closeBothWays() { shutdown(descriptor, CInt(SHUT_RDWR)) }
+
+    /// Makes the close a reset.
+    func closeByReset() {
+        var option = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout.size(ofValue: option)))
+    }
+}

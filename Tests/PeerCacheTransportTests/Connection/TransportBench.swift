@@ -1,0 +1,62 @@
+import Logging
+import NIOCore
+import NIOPosix
+import PeerCacheCore
+import PeerCacheTransport
+import Synchronization
+
+/// One insecure transport on a loopback port, without anything behind it.
+final class TransportBench: Sendable {
+    static let id = PeerID(high: 0xE0, low: 0xE1)
+    let transport: PeerTransport
+    let handler = RequestCounter()
+    let settings = SettingsFingerprint(hashKey: 7)
+    let port: UInt16
+
+    init() async throws {
+        var configuration = TransportConfiguration(
+            handshake: try HandshakeConfiguration(cluster: "bench", security: .insecure, me: Self.id), settings: settings,
+            bind: PeerAddress(host: "127.0.0.1", port: 0),
+            record: MemberRecord(id: Self.id, address: PeerAddress(host: "127.0.0.1", port: 0)),
+            group: MultiThreadedEventLoopGroup.singleton,
+            logger: Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() })
+        configuration.limits.requestsMax = 100
+        transport = PeerTransport(configuration, clock: ClusterClock(), directory: ConnectionDirectory(), requestHandler: handler)
+        port = try await transport.start().port
+    }
+
+    /// What a peer of this id sends first.
+    func introduction(of id: PeerID) throws -> [UInt8] {
+        RawPeer.introduction(of: id, try HandshakeConfiguration(cluster: "bench", security: .insecure, me: id), settings)
+    }
+
+    static func run(_ body: (TransportBench) async throws -> Void) async throws {
+        let bench = try await TransportBench()
+        do { try await body(bench) } catch {
+            await bench.transport.stop()
+            throw error
+        }
+        await bench.transport.stop()
+    }
+}
+
+/// Answers nothing.
+final class RequestCounter: PeerRequestHandler {
+    private let state = Mutex(0)
+    var requests: Int { state.withLock { $0 } }
+
+    func handle(_ request: WireRequest, on connection: PeerConnection) { state.withLock { $0 += 1 } }
+    func cancelled(requestID: UInt64, on connection: PeerConnection) {}
+    func invalidated(_ invalidation: WireInvalidation, by peer: PeerID) {}
+    func closed(_ connection: PeerConnection) {}
+}
+
+/// Polls until the condition holds; the time is only a bound.
+func eventually(_ condition: () -> Bool) async throws -> Bool {
+    let deadline = ContinuousClock.now + .seconds(20)
+    while ContinuousClock.now < deadline {
+        if condition() { return true }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+    return condition()
+}
