@@ -256,7 +256,8 @@ extension PeerTransport: PeerChannelOwner {
     }
 
     func received(_ gossip: GossipMessage, on connection: PeerConnection) {
-        membership?.handle(.message(gossip, from: connection.peer, on: connection.id))
+        guard let membership, connection.mayQueueGossip() else { return }
+        membership.handle(.message(gossip, from: connection.peer, on: connection.id)) { connection.gossipHandled() }
     }
 
     func ending(_ connection: PeerConnection) { directory.retire(connection.id) }

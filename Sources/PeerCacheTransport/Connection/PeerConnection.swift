@@ -82,6 +82,9 @@ package final class PeerConnection: Sendable {
         var isClosed = false
         var stalledSince: Int64?
         var heardNanoseconds: Int64
+        /// Gossip that was received and not yet handled, and the most there ever was.
+        var gossipQueued = 0
+        var gossipQueuedMost = 0
         /// Ids of chunked values that nobody waits for.
         var transfers: UInt64 = 0
         var ending = Ending()
@@ -203,6 +206,25 @@ package final class PeerConnection: Sendable {
         let waiter = state.withLock { $0.table.take(id) }
         waiter?.resume(returning: answer)
     }
+
+    /// Gossip of one peer that waits for the membership's loop. More is dropped: it may be lost, and a list repairs itself.
+    package static let gossipQueuedMax = 64
+
+    /// False: too much waits already; drop the message. Otherwise call ``gossipHandled()`` when it has been handled.
+    func mayQueueGossip() -> Bool {
+        state.withLock { state in
+            guard state.gossipQueued < Self.gossipQueuedMax else { return false }
+            state.gossipQueued += 1
+            state.gossipQueuedMost = max(state.gossipQueuedMost, state.gossipQueued)
+            return true
+        }
+    }
+
+    func gossipHandled() { state.withLock { $0.gossipQueued -= 1 } }
+
+    /// For tests.
+    package var gossipQueued: Int { state.withLock { $0.gossipQueued } }
+    package var gossipQueuedMost: Int { state.withLock { $0.gossipQueuedMost } }
 
     /// The caller of a large answer no longer waits.
     func drop(largeResponse id: UInt64) {

@@ -36,9 +36,12 @@ final class MembershipShell: Sendable {
         state = Mutex(State(machine: machine))
     }
 
-    /// Hands an input to the machine. From any thread; inputs of one thread keep their order.
-    func handle(_ input: GossipMachine.Input) {
-        loop.execute { self.step(input) }
+    /// Hands an input to the machine. From any thread; inputs of one thread keep their order. `done` is called when it has been handled.
+    func handle(_ input: GossipMachine.Input, done: @escaping @Sendable () -> Void = {}) {
+        loop.execute {
+            self.step(input)
+            done()
+        }
     }
 
     /// The member list as the machine sees it now. One lock.

@@ -72,7 +72,7 @@ import WireSamples
                 }
                 return false
             }
-            let connection = try #require(await bench.transport.directory.connection(to: id(1), waiting: .seconds(20)))
+            let connection = try await bench.connection(to: id(1))
             let answer = await connection.call(deadlineNanoseconds: ClusterClock.monotonicNanoseconds + 20_000_000_000) { id, frames in
                 var request = WireRequest(kind: .get, cache: UnsafeRawBufferPointer(start: nil, count: 0))
                 request.id = id
@@ -94,7 +94,7 @@ import WireSamples
                 return UncheckedBox(peer)
             }
             let directory = bench.transport.directory
-            let connection = try #require(await directory.connection(to: id(1), waiting: .seconds(20)))
+            let connection = try await bench.connection(to: id(1))
             async let unanswered = connection.call(deadlineNanoseconds: .max) { id, frames in
                 var request = WireRequest(kind: .get, cache: UnsafeRawBufferPointer(start: nil, count: 0))
                 request.id = id
@@ -106,6 +106,33 @@ import WireSamples
             #expect(connection.requestsInFlight == 1, "it has ended already")
             peer.value.closeBothWays()
             #expect(await unanswered.isClosed)
+        }
+    }
+
+    /// The machine takes longer for a message than the connection for its bytes: what it cannot take in time is dropped, not queued.
+    @Test func gossipThatComesTooFastIsDropped() async throws {
+        try await TransportBench.run { bench in
+            let introduction = try bench.introduction(of: id(1)), port = bench.port
+            let members = (1...2000).map { number in
+                var record = MemberRecord(
+                    id: PeerID(high: UInt64(number), low: UInt64(number)), address: PeerAddress(host: "127.0.0.2", port: 1))
+                record.weight = 0
+                return Member(record, status: .left, since: 1)
+            }
+            let sync = OwnedMessage.gossip(.sync(members: members, wantsReply: false))
+            let flood = Array(repeatElement(SampleFrame.bytes(of: [sync]), count: 20).joined())
+            let peer = try await RawPeer.blocking {
+                let peer = try RawPeer(port: port)
+                _ = peer.write(introduction)
+                return UncheckedBox(peer)
+            }
+            let connection = try await bench.connection(to: id(1))
+            let isWritten = try await RawPeer.blocking { (1...5).allSatisfy { _ in peer.value.write(flood) } }
+            #expect(isWritten)
+            // Nothing waits for ever, and the connection lives.
+            _ = peer.value.write(SampleFrame.bytes(of: [.gossip(.heartbeat(digest: 1)), .request(OwnedRequest(kind: .readClock))]))
+            #expect(try await eventually { bench.handler.requests == 1 && connection.gossipQueued == 0 })
+            #expect(connection.gossipQueuedMost <= PeerConnection.gossipQueuedMax)
         }
     }
 }

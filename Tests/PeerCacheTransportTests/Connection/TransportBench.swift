@@ -4,6 +4,7 @@ import NIOPosix
 import PeerCacheCore
 import PeerCacheTransport
 import Synchronization
+import Testing
 
 /// One insecure transport on a loopback port, without anything behind it.
 final class TransportBench: Sendable {
@@ -21,6 +22,9 @@ final class TransportBench: Sendable {
             group: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() })
         configuration.limits.requestsMax = 100
+        // A test's peer says only what the test needs, however slow the machine is.
+        configuration.limits.silentMax = .seconds(100)
+        (configuration.gossip.quietAfter, configuration.gossip.silentAfter) = (.seconds(100), .seconds(200))
         transport = PeerTransport(configuration, clock: ClusterClock(), directory: ConnectionDirectory(), requestHandler: handler)
         port = try await transport.start().port
     }
@@ -28,6 +32,11 @@ final class TransportBench: Sendable {
     /// What a peer of this id sends first.
     func introduction(of id: PeerID) throws -> [UInt8] {
         RawPeer.introduction(of: id, try HandshakeConfiguration(cluster: "bench", security: .insecure, me: id), settings)
+    }
+
+    func connection(to id: PeerID) async throws -> PeerConnection {
+        _ = try await eventually { self.transport.directory.connection(to: id) != nil }
+        return try #require(transport.directory.connection(to: id))
     }
 
     static func run(_ body: (TransportBench) async throws -> Void) async throws {
