@@ -98,6 +98,7 @@ public final class CachePeer: Service, Sendable {
             await leave()
             group.cancelAll()
         }
+        for cache in core.caches { cache.stop() }
     }
 
     private func start() async throws -> PeerAddress {

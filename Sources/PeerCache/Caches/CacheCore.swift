@@ -63,6 +63,12 @@ final class CacheCore: Sendable {
         fallbackLoads.tick()
     }
 
+    /// Fails everybody who waits for a load. Call it when nobody ticks any more.
+    func stop() {
+        loads.stop()
+        fallbackLoads.stop()
+    }
+
     // MARK: Own store
 
     /// Reads the own store; false: nothing is held. `body` runs under the store's lock. Not generic: that costs four times as much.

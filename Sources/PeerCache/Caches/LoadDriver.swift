@@ -31,6 +31,7 @@ final class LoadDriver: Sendable {
         var waiters: [WaiterID: Waiter] = [:]
         var tasks: [Stamp: UInt64] = [:]
         var next: WaiterID = 0
+        var isStopped = false
     }
     private let state: Mutex<State>
     private let tasks: TaskOwner
@@ -50,11 +51,16 @@ final class LoadDriver: Sendable {
     ) -> (id: WaiterID, isShared: Bool) {
         let now = clock.now()
         var effects: [LoadCoalescer.Effect] = []
-        let id = state.withLock { state in
+        let id: WaiterID? = state.withLock { state in
+            if state.isStopped { return nil }
             state.next += 1
             state.waiters[state.next] = waiter
             state.coalescer.handle(.miss(key, waiter: state.next, lease: lease, guard: guardStamp), now: now, into: &effects)
             return state.next
+        }
+        guard let id else {
+            waiter(.failure(Self.stopped))
+            return (0, false)
         }
         let isShared = effects.isEmpty
         perform(effects, loader: loader)
@@ -104,7 +110,19 @@ final class LoadDriver: Sendable {
         perform(effects, loader: nil)
     }
 
+    /// Fails everybody who waits, and whoever comes later: from now on nobody calls ``tick()``.
+    func stop() {
+        let waiters = state.withLock { state in
+            state.isStopped = true
+            defer { state.waiters = [:] }
+            return state.waiters.sorted { $0.key < $1.key }.map(\.value)
+        }
+        for waiter in waiters { waiter(.failure(Self.stopped)) }
+    }
+
     var count: Int { state.withLock { $0.coalescer.count } }
+
+    private static var stopped: PeerCacheError { PeerCacheError(.shuttingDown, "the peer has stopped") }
 
     private func finished(_ lease: Stamp, _ result: Result<LoadOutcome, any Error>) {
         var effects: [LoadCoalescer.Effect] = []
@@ -141,7 +159,7 @@ final class LoadDriver: Sendable {
             }
             return state.tasks[lease] != nil
         }
-        if !isStarted { finished(lease, .failure(PeerCacheError(.shuttingDown, "the peer has stopped"))) }
+        if !isStarted { finished(lease, .failure(Self.stopped)) }
     }
 
     private func cancel(_ lease: Stamp) {
