@@ -90,6 +90,27 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
+// `Tests/Fuzz/run` sets the variable; an ordinary build knows neither the target nor its flags. The C library of the system stays as it is.
+if Context.environment["PEERCACHE_FUZZ"] == "1" {
+    package.products.append(.library(name: "PeerCacheFuzz", type: .static, targets: ["PeerCacheFuzz"]))
+    package.targets.append(
+        .target(
+            name: "PeerCacheFuzz",
+            dependencies: [
+                "PeerCacheCore", "PeerCacheTransport", "PeerCacheTesting", "WireSamples",
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz/Targets"))
+    for target in package.targets {
+        switch target.name {
+        case "CPeerWire": target.cSettings = [.unsafeFlags(["-fsanitize=fuzzer-no-link,address"])]
+        case "PeerCacheCore", "PeerCacheTransport", "PeerCacheFuzz":
+            target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])]
+        default: break
+        }
+    }
+}
+
 // One place, so that no target forgets one. `NonisolatedNonsendingByDefault` changes what an `async` function does: it stays on
 // the caller's executor, which is what keeps a hit free of hops.
 let features = ["ExistentialAny", "MemberImportVisibility", "InternalImportsByDefault", "NonisolatedNonsendingByDefault"]
