@@ -1,0 +1,11 @@
+import ArgumentParser
+
+/// The command. One subcommand per question; each has a folder of its own and prints ``Measurement``s.
+@main
+struct Bench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "peercache-bench",
+        abstract: "Measures PeerCache, side by side with its peers, in the same run.",
+        discussion: "Only ratios taken in one run count: subject and baseline take turns, and the median of the pair ratios is reported.",
+        subcommands: [RpcCommand.self, RpcPeerCommand.self])
+}
