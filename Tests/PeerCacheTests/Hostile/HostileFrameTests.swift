@@ -135,7 +135,7 @@ struct Attack: Sendable {
         try await eventually("made-up members are gone") { peer.snapshot().memberCount == 1 }
         let outcome = try await get()
         #expect(outcome == .answered(.ok))
-        try await eventually("nothing is under way") { peer.snapshot().caches.allSatisfy { $0.loadsRunning == 0 } }
+        try await eventually("nothing is under way") { peer.snapshot().caches.allSatisfy { $0.value.loadsRunning == 0 } }
     }
 
     private func get() async throws -> Conversation.Outcome {
