@@ -85,7 +85,7 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
         core.counters.add(.sets)
         let hash = core.hash(bytes)
         let stamp = try await core.write(bytes, hash, .value(encoded, ttl: ttl ?? core.options.ttl, isFill: false))
-        let left = (ttl ?? core.options.ttl).map { UInt64($0.millisecondsRoundedUp) }
+        let left = core.peer.millisecondsLeft(of: ttl ?? core.options.ttl, since: stamp)
         keepNear(NearBox(value), bytes, hash, encodedBytes: encoded.readableBytes, stamp: stamp, ttlMilliseconds: left, token: nil)
     }
 

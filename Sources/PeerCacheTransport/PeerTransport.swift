@@ -215,12 +215,24 @@ extension PeerTransport {
         return PeerAddress(host: bound == "::" ? "::1" : "127.0.0.1", port: port)
     }
 
+    /// Members in one message: with the largest records it stays below the limit of a frame.
+    private static let membersPerMessage = 256
+
+    /// A long list goes in several messages, as merging them one by one comes to the same; the last one asks for the answer.
+    static func parts(of message: GossipMessage) -> [GossipMessage] {
+        guard case .sync(let members, let wantsReply) = message, members.count > membersPerMessage else { return [message] }
+        return stride(from: 0, to: members.count, by: membersPerMessage).map { start in
+            let end = min(start + membersPerMessage, members.count)
+            return .sync(members: Array(members[start..<end]), wantsReply: wantsReply && end == members.count)
+        }
+    }
+
     private var actions: MembershipShell.Actions {
         MembershipShell.Actions(
             dial: { self.dial($0, $1, $2, $3) },
             send: { message, peer, id in
                 let connection = id.flatMap { self.directory.connection($0) } ?? self.directory.connection(to: peer)
-                connection?.post { _, frames in frames.append(message) }
+                for part in Self.parts(of: message) { connection?.post { _, frames in frames.append(part) } }
             },
             close: { id, goodbye in
                 guard let connection = self.directory.connection(id) else { return }

@@ -67,7 +67,7 @@ extension CacheCore {
         case .value(let loaded):
             Found(
                 bytes: loaded.bytes, object: loaded.object, stamp: loaded.stamp,
-                ttlMilliseconds: options.ttl.map { UInt64($0.millisecondsRoundedUp) }, source: .loaded, isCacheable: loaded.isStored)
+                ttlMilliseconds: peer.millisecondsLeft(of: options.ttl, since: loaded.stamp), source: .loaded, isCacheable: loaded.isStored)
         }
     }
 

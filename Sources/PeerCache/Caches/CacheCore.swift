@@ -175,6 +175,15 @@ extension PeerCore {
     /// A stamp of this peer above `stamp`.
     func mint(above stamp: Stamp) -> Stamp { Stamp(clock: clock.mint(above: stamp.clock), origin: me.originTag) }
 
+    /// What is left of a time to live that counts from a stamp, in milliseconds, rounded down: nothing outlives it (`CONTRACT.md` P3).
+    func millisecondsLeft(of ttl: Duration?, since stamp: Stamp) -> UInt64? {
+        guard let ttl else { return nil }
+        let whole = UInt64(max(0, ttl.nanosecondsSaturating) / 1_000_000)
+        let now = clock.reading() >> 16
+        let age = now > stamp.milliseconds ? now - stamp.milliseconds : 0
+        return whole > age ? whole - age : 0
+    }
+
     /// Time until a tick begins, in milliseconds. Not in whole ticks: rounded up, a near copy would outlive its entry.
     func millisecondsLeft(_ expiry: Tick?) -> UInt64? {
         guard let expiry else { return nil }

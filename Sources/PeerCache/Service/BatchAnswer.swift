@@ -24,12 +24,12 @@ final class BatchAnswer: Sendable {
     private let state: Mutex<State>
     private let id: UInt64
     private let connection: PeerConnection
-    private let options: CacheOptions
+    private let cache: CacheCore
 
-    init(id: UInt64, count: Int, connection: PeerConnection, options: CacheOptions) {
+    init(id: UInt64, count: Int, connection: PeerConnection, cache: CacheCore) {
         self.id = id
         self.connection = connection
-        self.options = options
+        self.cache = cache
         state = Mutex(State(items: Array(repeating: nil, count: count), missing: count + 1))
     }
 
@@ -43,7 +43,7 @@ final class BatchAnswer: Sendable {
     func fill(_ index: Int, _ result: Result<LoadOutcome, any Error>) {
         switch result {
         case .success(.value(let loaded)):
-            let ttl = options.ttl.map { UInt64($0.millisecondsRoundedUp) }
+            let ttl = cache.peer.millisecondsLeft(of: cache.options.ttl, since: loaded.stamp)
             fill(
                 index, bytes: loaded.bytes.readableBytes, Item(status: .ok, ttlMilliseconds: ttl, stamp: loaded.stamp)
             ) { loaded.bytes }
@@ -137,11 +137,11 @@ extension PeerConnection {
     }
 
     /// Answers with what a load brought.
-    func respond(id: UInt64, _ result: Result<LoadOutcome, any Error>, options: CacheOptions) {
+    func respond(id: UInt64, _ result: Result<LoadOutcome, any Error>, of cache: CacheCore) {
         switch result {
         case .success(.value(let loaded)):
             guard loaded.bytes.readableBytes <= limits.valueBytesMax else { return respond(id: id, .valueTooLarge, stamp: .zero) }
-            let ttl = options.ttl.map { UInt64($0.millisecondsRoundedUp) }
+            let ttl = cache.peer.millisecondsLeft(of: cache.options.ttl, since: loaded.stamp)
             respond(id: id, loaded.bytes, stamp: loaded.stamp, ttlMilliseconds: ttl)
         case .success(.absent): respond(id: id, .absent, stamp: .zero)
         case .failure(let error):

@@ -88,7 +88,7 @@ final class RequestServer: PeerRequestHandler {
         if isFallback { return refuse(request, .absent, connection) }
         guard cache.loader != nil else { return refuse(request, .noLoader, connection) }
         let id = request.id
-        load(cache, Array(request.key), hash, connection, id) { outcome in connection.respond(id: id, outcome, options: cache.options) }
+        load(cache, Array(request.key), hash, connection, id) { outcome in connection.respond(id: id, outcome, of: cache) }
     }
 
     /// Joins a load on behalf of a remote caller.
@@ -115,7 +115,7 @@ final class RequestServer: PeerRequestHandler {
     private func getMany(_ cache: CacheCore, _ request: WireRequest, _ connection: PeerConnection) {
         guard request.keys.count <= WireLimits.keysMax else { return refuse(request, .malformed, connection) }
         let routing = peer.table.routing
-        let batch = BatchAnswer(id: request.id, count: request.keys.count, connection: connection, options: cache.options)
+        let batch = BatchAnswer(id: request.id, count: request.keys.count, connection: connection, cache: cache)
         cache.counters.add(.served, UInt64(request.keys.count))
         for (index, key) in request.keys.enumerated() {
             let hash = cache.secret.hash(key)

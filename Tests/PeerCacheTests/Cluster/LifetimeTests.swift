@@ -93,7 +93,7 @@ import Testing
                 defer { stuck = nil }
                 return stuck ?? []
             }
-            #expect(waiting.count == 4)
+            #expect(waiting.count >= 4)
             for continuation in waiting { continuation.resume() }
             for id in 0..<4 { try await caches[1].expect(id, "row \(id)") }
         }

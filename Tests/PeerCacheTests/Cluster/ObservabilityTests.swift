@@ -8,7 +8,7 @@ import Testing
         let metrics = TestMetrics()
         try await withCluster(of: 2, configure: { $0.metricsFactory = metrics }) { peers in
             let caches = peers.map { peer in
-                peer.cache("c", key: Int.self, value: String.self) { $0 < 100 ? "row \($0)" : nil }
+                peer.cache("c", key: Int.self, value: String.self, options: .init(nearFor: .seconds(3600))) { $0 < 100 ? "row \($0)" : nil }
             }
             for cache in caches {
                 for id in 0..<110 { _ = try await cache.get(id) }
