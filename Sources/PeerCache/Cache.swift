@@ -132,7 +132,7 @@ extension Cache {
 
     private func find(_ bytes: [UInt8]) async throws -> Value? {
         try await prepare(bytes)
-        let hash = core.hash(bytes), token = core.peer.near.token(hash: hash)
+        let hash = core.hash(bytes), token = core.keepsNear ? core.peer.near.token(hash: hash) : 0
         guard let found = try await core.find(bytes, hash) else { return nil }
         if let value = value(of: found, bytes, hash, token: token) { return value }
         // Stored bytes that cannot be decoded are a miss: drop them, load again.
@@ -144,11 +144,13 @@ extension Cache {
     /// Decodes what was found and keeps a near copy. Nil: the codec cannot decode it.
     /// - Parameter token: of the near store, from before the search began.
     func value(of found: Found, _ bytes: [UInt8], _ hash: UInt64, token: UInt32) -> Value? {
-        let box: NearBox<Value>
-        if let object = found.object as? NearBox<Value> {
-            box = object
+        var box: NearBox<Value>?
+        if let object = found.object { box = object as? NearBox<Value> }
+        let value: Value
+        if let box {
+            value = box.value
         } else {
-            do { box = NearBox(try codec.decode(found.bytes)) } catch {
+            do { value = try codec.decode(found.bytes) } catch {
                 core.counters.add(.decodeFailures)
                 core.peer.logger.debug(
                     "stored value cannot be decoded",
@@ -156,12 +158,13 @@ extension Cache {
                 return nil
             }
         }
-        if found.isCacheable {
+        if found.isCacheable, core.keepsNear {
             keepNear(
-                box, bytes, hash, encodedBytes: found.bytes.readableBytes, stamp: found.stamp, ttlMilliseconds: found.ttlMilliseconds,
+                box ?? NearBox(value), bytes, hash, encodedBytes: found.bytes.readableBytes, stamp: found.stamp,
+                ttlMilliseconds: found.ttlMilliseconds,
                 token: token)
         }
-        return box.value
+        return value
     }
 
     private func keepNear(

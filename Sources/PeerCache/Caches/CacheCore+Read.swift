@@ -96,7 +96,7 @@ extension CacheCore {
 
     /// One call about a key.
     func answer(
-        of other: PeerID, _ key: [UInt8], _ hash: UInt64, kind: RequestKind, flags: RequestFlags = []
+        of other: PeerID, _ key: [UInt8], _ hash: UInt64, kind: RequestKind, flags: RequestFlags = .none
     ) async -> Result<PeerResponse, PeerCallError> {
         // The owner may have to load: it answers in `loadTimeout` at the latest. A silent one is noticed sooner by its connection.
         let loads = kind == .get && !flags.contains(.fallback)

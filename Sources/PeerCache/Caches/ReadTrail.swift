@@ -34,19 +34,32 @@ struct ReadTrail: Sendable {
         }
     }
     private let words = Words()
-    private static let sources: [ReadSource] = [.near, .own, .peer, .fallback, .loaded, .absent]
 
     /// One store.
     func note(_ hash: UInt64, _ source: ReadSource) {
-        guard let code = Self.sources.firstIndex(of: source) else { return }
-        words.base[Int(hash & UInt64(Words.count - 1))].store(hash & ~7 | UInt64(code), ordering: .relaxed)
+        words.base[Int(hash & UInt64(Words.count - 1))].store(hash & ~7 | source.code, ordering: .relaxed)
     }
 
     /// Nil: not read lately, or displaced by another key.
     func last(_ hash: UInt64) -> ReadSource? {
         let word = words.base[Int(hash & UInt64(Words.count - 1))].load(ordering: .relaxed)
-        let code = Int(word & 7)
-        guard word != 0, word & ~7 == hash & ~7, code < Self.sources.count else { return nil }
-        return Self.sources[code]
+        guard word != 0, word & ~7 == hash & ~7 else { return nil }
+        return ReadSource.allCases.first { $0.code == word & 7 }
+    }
+}
+
+extension ReadSource {
+    fileprivate static let allCases: [ReadSource] = [.near, .own, .peer, .fallback, .loaded, .absent]
+
+    /// Three bits.
+    fileprivate var code: UInt64 {
+        switch self {
+        case .near: 0
+        case .own: 1
+        case .peer: 2
+        case .fallback: 3
+        case .loaded: 4
+        case .absent: 5
+        }
     }
 }

@@ -23,6 +23,8 @@ package struct RequestFlags: OptionSet, Sendable {
     package let rawValue: UInt32
     package init(rawValue: UInt32) { self.rawValue = rawValue }
 
+    /// No bit. Cheaper than the literal `[]`, which calls an unspecialised initialiser at every use.
+    package static var none: RequestFlags { RequestFlags(rawValue: 0) }
     /// The owner does not answer: a holder answers what it holds and never loads.
     package static let fallback = RequestFlags(rawValue: 1)
     /// `apply`: the content is a tombstone.
@@ -100,7 +102,7 @@ package struct WireRequest {
     /// Nil: the entry does not expire.
     package var ttlMilliseconds: UInt64?
     package var stamp = Stamp.zero
-    package var flags: RequestFlags = []
+    package var flags = RequestFlags.none
     /// Bytes of the value that follows in chunks; 0: the value is here.
     package var chunkedBytes: UInt64 = 0
     package var keys: [UnsafeRawBufferPointer] = []

@@ -50,6 +50,8 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private var splitter = FrameSplitter()
     /// Made after the handshake: it holds 64 KiB, which strangers must not make us hold.
     private lazy var decoder = WireDecoder()
+    /// Of the frame at hand.
+    private var answers: [(id: UInt64, response: PeerResponse)] = []
     private var assembly: ValueAssembly
     private var evidence: Evidence?
     private var timeout: Scheduled<Void>?
@@ -79,9 +81,17 @@ final class PeerChannelHandler: ChannelInboundHandler {
         case .ended: return
         }
         switch phase {
-        case .hello, .open: readFrames(bytes, context)
+        case .open(let connection):
+            connection.heard()
+            readFrames(bytes, context)
+        case .hello: readFrames(bytes, context)
         default: break
         }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if case .open(let connection) = phase { connection.flush() }
+        context.fireChannelReadComplete()
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -190,7 +200,6 @@ final class PeerChannelHandler: ChannelInboundHandler {
             owner.refusedFrame(error, from: connection)
             fail(.timedOut, context)
         }
-        connection?.heard()
     }
 
     private func read(_ frame: ByteBuffer, _ context: ChannelHandlerContext) throws(WireError) {
@@ -206,6 +215,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
             } catch { return .failure(error) }
             return failure.map { .failure($0) } ?? .success(())
         }
+        if !answers.isEmpty { connection?.complete(&answers) }
         try result.get()
     }
 
@@ -272,7 +282,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     }
 
     private func receive(_ wire: WireResponse, _ connection: PeerConnection) {
-        guard wire.chunkedBytes > 0 else { return connection.complete(wire.id, .success(PeerResponse(wire))) }
+        guard wire.chunkedBytes > 0 else { return answers.append((wire.id, PeerResponse(wire))) }
         // Nobody waits, or not any more: it must not take the room of those for whom somebody does.
         guard connection.awaits(wire.id) else { return }
         var response = PeerResponse(wire)

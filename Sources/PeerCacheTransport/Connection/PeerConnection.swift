@@ -193,10 +193,14 @@ package final class PeerConnection: Sendable {
 
     // MARK: Answers and ends, called by the channel handler
 
-    /// Bytes came from the peer. Event loop only.
+    /// Bytes came from the peer. What is sent while they are handled goes out with ``flush()`` when they have been, which is the caller's
+    /// duty: one write for all answers, and no further turn of the event loop. Event loop only.
     func heard() {
         let now = ClusterClock.monotonicNanoseconds
-        state.withLock { $0.heardNanoseconds = now }
+        state.withLock { state in
+            state.heardNanoseconds = now
+            state.isFlushScheduled = true
+        }
     }
 
     /// Whether somebody waits for the answer to this request.
@@ -225,6 +229,17 @@ package final class PeerConnection: Sendable {
     /// For tests.
     package var gossipQueued: Int { state.withLock { $0.gossipQueued } }
     package var gossipQueuedMost: Int { state.withLock { $0.gossipQueuedMost } }
+
+    /// The answers of one frame, under one lock: callers on other threads wait for it to send. Empties `answers`.
+    func complete(_ answers: inout [(id: UInt64, response: PeerResponse)]) {
+        withUnsafeTemporaryAllocation(of: UnsafeContinuation<Answer, Never>?.self, capacity: answers.count) { waiters in
+            state.withLock { state in
+                for index in answers.indices { waiters.initializeElement(at: index, to: state.table.take(answers[index].id)) }
+            }
+            for index in answers.indices { waiters[index]?.resume(returning: .success(answers[index].response)) }
+        }
+        answers.removeAll(keepingCapacity: true)
+    }
 
     /// The caller of a large answer no longer waits.
     func drop(largeResponse id: UInt64) {
@@ -299,7 +314,6 @@ extension PeerConnection {
     /// Sends what has gathered, then one chunk at a time while the socket takes it. Event loop only.
     func flush() {
         while true {
-            let reading = clock.reading()
             let isWritable = channel.isWritable
             let (bytes, again): (ByteBuffer?, Bool) = state.withLock { state in
                 guard isWritable, !state.isClosed else {
@@ -317,7 +331,8 @@ extension PeerConnection {
                     if value.rest.readableBytes > 0 { state.large.append(value) }
                 }
                 state.isFlushScheduled = !state.large.isEmpty
-                return (state.frames.isEmpty ? nil : state.frames.take(hlc: reading), !state.large.isEmpty)
+                // Read under the lock: a frame's clock is never behind a stamp in it.
+                return (state.frames.isEmpty ? nil : state.frames.take(hlc: clock.reading()), !state.large.isEmpty)
             }
             if let bytes { channel.writeAndFlush(bytes, promise: nil) }
             if !again { return }
@@ -369,11 +384,10 @@ extension PeerConnection {
     }
 
     private func lastFrame(_ goodbye: Goodbye) -> ByteBuffer? {
-        let reading = clock.reading()
-        return state.withLock { state in
+        state.withLock { state in
             guard !state.isClosed else { return nil }
             state.frames.append(goodbye)
-            return state.frames.take(hlc: reading)
+            return state.frames.take(hlc: clock.reading())
         }
     }
 }
