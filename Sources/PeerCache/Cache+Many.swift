@@ -12,7 +12,9 @@ extension Cache {
     }
 
     /// Loads and single requests that one `getMany` has under way at a time.
-    private static var singlesMax: Int { 64 }
+    private static var singlesMax: Int { 8 }
+    /// Bytes of keys in one request, which has to fit a frame.
+    private static var batchBytesMax: Int { 128 * 1024 }
 
     /// Own keys from the own store, others in one request per owner; what that leaves open is asked for one by one.
     func findMany(_ keys: [Key]) async throws -> [(Key, Value)] {
@@ -36,9 +38,7 @@ extension Cache {
         }
         var batches: [(PeerID, [Wanted])] = []
         for (owner, wanted) in byOwner.sorted(by: { $0.key < $1.key }) {
-            for start in stride(from: 0, to: wanted.count, by: WireLimits.keysMax) {
-                batches.append((owner, Array(wanted[start..<min(start + WireLimits.keysMax, wanted.count)])))
-            }
+            for batch in Self.batches(of: wanted) { batches.append((owner, batch)) }
         }
         if batches.count == 1, single.isEmpty {
             let (found, open) = try await ask(batches[0].0, batches[0].1)
@@ -56,6 +56,19 @@ extension Cache {
             for try await found in group { values += found }
             return values
         }
+    }
+
+    private static func batches(of wanted: [Wanted]) -> [[Wanted]] {
+        var batches: [[Wanted]] = [], bytes = 0
+        for wanted in wanted {
+            bytes += wanted.bytes.count + 8
+            if batches.isEmpty || bytes > batchBytesMax || (batches.last?.count ?? 0) >= WireLimits.keysMax {
+                batches.append([])
+                bytes = wanted.bytes.count + 8
+            }
+            batches[batches.count - 1].append(wanted)
+        }
+        return batches
     }
 
     /// One request. Returns what was answered and what must be asked for alone.

@@ -23,6 +23,9 @@ public final class CachePeer: Service, Sendable {
             validated.transport, clock: core.clock, directory: core.directory, requestHandler: RequestServer(peer: core))
     }
 
+    // Caches and core hold each other; handles that the application still has keep theirs alive.
+    deinit { core.releaseCaches() }
+
     /// This peer's id: 32 hexadecimal digits, new at every start.
     public var id: String { core.me.description }
 
@@ -110,8 +113,11 @@ public final class CachePeer: Service, Sendable {
             if let view = transport.view { updater.update(core, view: view) }
             return address
         } catch let error as BindError {
+            core.connect(synchronize: nil, cachesChanged: nil)
             throw PeerCacheError(.addressUnavailable, "bind: cannot listen at \(error.address)", underlying: error.underlying)
         } catch {
+            core.connect(synchronize: nil, cachesChanged: nil)
+            await transport.stop()
             throw PeerCacheError(.invalidConfiguration, "\(error)", underlying: error)
         }
     }

@@ -27,7 +27,8 @@ public struct CachePeerConfiguration: Sendable {
     /// set once several secrets are accepted, because placement must not change with the secret.
     public var hashKey: [UInt8]?
 
-    /// Everything the library holds: the store, overhead included, near copies and buffers. At least 2 MiB. Default 64 MiB.
+    /// What the library holds: the store, overhead included (three quarters), and near copies (an eighth, by their encoded size). The rest is
+    /// for the buffers of connections, which are bounded one by one: a sixteenth, or two of the largest values. At least 2 MiB. Default 64 MiB.
     public var memory = ByteCount.megabytes(64)
 
     /// Bounds that protect this peer.

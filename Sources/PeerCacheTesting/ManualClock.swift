@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import PeerCacheCore
 
 /// A clock that moves only when a test says so: monotonic nanoseconds and wall milliseconds, which can be set apart to play a stepped or
 /// skewed wall clock.
@@ -7,10 +7,10 @@ public final class ManualClock: Sendable {
         var nanoseconds: Int64 = 0
         var wallMilliseconds: UInt64
     }
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     /// - Parameter wallMilliseconds: milliseconds since 1970 at the start.
-    public init(wallMilliseconds: UInt64 = 1_700_000_000_000) { state = Mutex(State(wallMilliseconds: wallMilliseconds)) }
+    public init(wallMilliseconds: UInt64 = 1_700_000_000_000) { state = Lock(State(wallMilliseconds: wallMilliseconds)) }
 
     /// Monotonic nanoseconds since the clock was made.
     public var nanoseconds: Int64 { state.withLock { $0.nanoseconds } }

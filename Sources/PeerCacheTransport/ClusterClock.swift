@@ -1,5 +1,4 @@
 package import PeerCacheCore
-internal import Synchronization
 
 #if canImport(Glibc)
 internal import Glibc
@@ -14,7 +13,7 @@ package final class ClusterClock: Sendable {
     /// A reading further ahead of the wall clock is refused (`CONTRACT.md` A2).
     package static let offsetMillisecondsMax: UInt64 = 10_000
 
-    private let hybrid = Mutex(HybridLogicalClock())
+    private let hybrid = Lock(HybridLogicalClock())
 
     package init() {}
 

@@ -2,7 +2,6 @@ internal import Logging
 internal import NIOCore
 internal import NIOPosix
 package import PeerCacheCore
-internal import Synchronization
 
 /// The address to listen at is taken or not ours.
 package struct BindError: Error, Sendable {
@@ -35,9 +34,9 @@ package final class PeerTransport: Sendable {
         var hello: WireHello?
         var isStopped = false
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let admission: HandshakeAdmission
-    private let countsState = Mutex(TransportCounts())
+    private let countsState = Lock(TransportCounts())
 
     package init(
         _ configuration: TransportConfiguration, clock: ClusterClock, directory: ConnectionDirectory,
@@ -69,7 +68,11 @@ package final class PeerTransport: Sendable {
         var record = configuration.record
         record.address = address
         record.hlc = clock.reading()
-        let machine = try GossipMachine(configuration.gossip, me: record, seed: .random(in: .min ... .max))
+        let machine: GossipMachine
+        do { machine = try GossipMachine(configuration.gossip, me: record, seed: .random(in: .min ... .max)) } catch {
+            try? await listener.close()
+            throw error
+        }
         let membership = MembershipShell(machine: machine, loop: configuration.group.next(), clock: clock, actions: actions)
         state.withLock { state in
             state.membership = membership
@@ -119,6 +122,8 @@ package final class PeerTransport: Sendable {
         }
         for channel in children { channel.close(promise: nil) }
         membership?.stop()
+        // The shell's actions hold the transport: without this, what ran would never be freed.
+        state.withLock { ($0.membership, $0.listener, $0.children) = (nil, nil, [:]) }
         viewsContinuation.finish()
         eventsContinuation.finish()
         resolutionsContinuation.finish()

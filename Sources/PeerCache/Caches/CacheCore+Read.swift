@@ -40,7 +40,8 @@ extension CacheCore {
                 }
             case .failure(.cancelled): throw CancellationError()
             case .failure(.overloaded): throw PeerCacheError(.overloaded, "too many calls to peer \(owner) wait for an answer")
-            case .failure(.closed) where !triedToAgree && peer.directory.connection(to: owner) != nil:
+            case .failure(.closed) where !triedToAgree && peer.directory.connection(to: owner) != nil,
+                .failure(.unreachable) where !triedToAgree && peer.directory.connection(to: owner) != nil:
                 triedToAgree = true  // the connection went, the peer did not
             case .failure(let failure):
                 if let found = try await findElsewhere(key, hash, routing, silent: owner) { return found }
@@ -59,7 +60,7 @@ extension CacheCore {
         return found(try await load(key, hash))
     }
 
-    private func loadHere(_ key: [UInt8], _ hash: UInt64) async throws -> Found? { found(try await loadAtCaller(key, hash)) }
+    func loadHere(_ key: [UInt8], _ hash: UInt64) async throws -> Found? { found(try await loadAtCaller(key, hash)) }
 
     private func found(_ outcome: LoadOutcome) -> Found? {
         switch outcome {
@@ -67,7 +68,7 @@ extension CacheCore {
         case .value(let loaded):
             Found(
                 bytes: loaded.bytes, object: loaded.object, stamp: loaded.stamp,
-                ttlMilliseconds: peer.millisecondsLeft(of: options.ttl, since: loaded.stamp), source: .loaded, isCacheable: loaded.isStored)
+                ttlMilliseconds: loaded.ttlMilliseconds, source: .loaded, isCacheable: loaded.isStored)
         }
     }
 
@@ -135,6 +136,9 @@ extension CacheCore {
                 "cache \"\(name)\" of \(types) has other types on peer \(other); give one of them another name or codec name")
         case .keyTooLong: PeerCacheError(.keyTooLong, "peer \(other) refuses the key's length")
         case .valueTooLarge: PeerCacheError(.valueTooLarge, "peer \(other) refuses the value's size")
+        case .noLoader:
+            PeerCacheError(
+                .incompatibleCache, "peer \(other) has not registered cache \"\(name)\"; register the same caches on all peers")
         case .shuttingDown: PeerCacheError(.shuttingDown, "peer \(other) is stopping")
         default: PeerCacheError(.peerUnreachable, "peer \(other) answered \(response.status)")
         }
@@ -161,7 +165,7 @@ extension PeerCore {
 
     /// Calls a peer within `patience`. `encode` gets the request id and the deadline in milliseconds.
     func call(
-        _ other: PeerID, patience: Duration, large: ByteBuffer? = nil,
+        _ other: PeerID, patience: Duration, large: ByteBuffer? = nil, mustSend: Bool = false,
         _ encode: (UInt64, UInt32, inout OutboundFrames) -> Void
     ) async -> Result<PeerResponse, PeerCallError> {
         counters.add(.peerRequests)
@@ -169,7 +173,9 @@ extension PeerCore {
         if let connection = directory.connection(to: other) {
             let deadline = ClusterClock.monotonicNanoseconds &+ patience.nanosecondsSaturating
             let milliseconds = UInt32(clamping: patience.millisecondsRoundedUp)
-            answer = await connection.call(deadlineNanoseconds: deadline, large: large) { encode($0, milliseconds, &$1) }
+            answer = await connection.call(deadlineNanoseconds: deadline, large: large, mustSend: mustSend) {
+                encode($0, milliseconds, &$1)
+            }
         }
         if case .failure(let error) = answer, error != .cancelled { counters.add(.peerErrors) }
         return answer

@@ -20,6 +20,8 @@ extension CacheCore {
     /// Writes a key from this process. Returns the stamp of the write.
     func write(_ key: [UInt8], _ hash: UInt64, _ content: Content) async throws -> Stamp {
         var attempts = 0
+        /// An attempt was sent and not answered: whatever comes later, the write may have taken effect.
+        var isAmbiguous = false
         while true {
             attempts += 1
             let routing = peer.table.routing
@@ -30,17 +32,25 @@ extension CacheCore {
                 if let stamp = try await writeOwned(key, hash, content, routing, isLocal: true) { return stamp }
             } else {
                 dropNear(key, hash, below: nil)
-                if let stamp = try await write(key, hash, content, at: owner, routing, isLast: attempts > 1) { return stamp }
+                do {
+                    if let stamp = try await write(key, hash, content, at: owner, routing, isLast: attempts > 1, &isAmbiguous) {
+                        return stamp
+                    }
+                } catch let error as PeerCacheError where isAmbiguous && error.code != .indeterminate {
+                    throw PeerCacheError(.indeterminate, "a first attempt was sent and not answered", underlying: error)
+                }
             }
             guard attempts < 3 else {
-                throw PeerCacheError(.indeterminate, "the peers do not agree yet on the owner of the key; the write may take effect")
+                throw PeerCacheError(
+                    isAmbiguous ? .indeterminate : .peerUnreachable, "the peers do not agree yet on the owner of the key")
             }
         }
     }
 
     /// Asks the owner. Nil: it is not the owner, or it went away; the member list has been compared, try again.
     private func write(
-        _ key: [UInt8], _ hash: UInt64, _ content: Content, at owner: PeerID, _ routing: Routing, isLast: Bool
+        _ key: [UInt8], _ hash: UInt64, _ content: Content, at owner: PeerID, _ routing: Routing, isLast: Bool,
+        _ isAmbiguous: inout Bool
     ) async throws -> Stamp? {
         let timeout = peer.configuration.requestTimeout
         let deadline = ClusterClock.monotonicNanoseconds &+ timeout.nanosecondsSaturating
@@ -66,6 +76,7 @@ extension CacheCore {
             await peer.waitForPath(to: owner, orChangeOf: routing.digest, within: timeout)
             return nil
         case .failure(let failure):
+            if failure != .unreachable { isAmbiguous = true }
             // The owner may have died: its successor takes the write once it is known. If it never does, be honest.
             if !isLast, await peer.table.waitForChange(of: routing.digest, deadlineNanoseconds: deadline) { return nil }
             if failure == .unreachable { throw PeerCacheError(.peerUnreachable, "peer \(owner), the key's owner, cannot be reached") }
@@ -155,7 +166,7 @@ extension CacheCore {
     private func send(
         _ kind: RequestKind, _ key: [UInt8], _ content: Content, stamp: Stamp, to other: PeerID, patience: Duration
     ) async -> Result<PeerResponse, PeerCallError> {
-        await peer.call(other, patience: patience, large: content.large) { id, milliseconds, frames in
+        await peer.call(other, patience: patience, large: content.large, mustSend: kind == .apply) { id, milliseconds, frames in
             encode(kind, key, content, id: id, stamp: stamp, milliseconds: milliseconds) { frames.append($0) }
         }
     }

@@ -93,21 +93,25 @@ final class CacheCore: Sendable {
 
     /// Waits for the load of a key that this peer owns.
     func load(_ key: [UInt8], _ hash: UInt64) async throws -> LoadOutcome {
-        let guardStamp = key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
+        let guardStamp = guardStamp(key, hash), placement = peer.table.routing.digest
         return try await loads.load(
-            LoadKey(cache: index.value, bytes: key), lease: peer.mint(above: guardStamp), guard: guardStamp,
-            loader: { lease in await self.runLoader(key, hash, lease: lease, stores: true) },
+            LoadKey(cache: index.value, bytes: key, placement: placement), lease: peer.mint(above: guardStamp), guard: guardStamp,
+            loader: { lease in await self.runLoader(key, hash, lease: lease, placement: placement) },
             shared: { counters.add(.coalescedWaits) })
     }
 
     /// As ``load(_:_:)`` for another peer's request.
     func load(_ key: [UInt8], _ hash: UInt64, waiter: @escaping LoadDriver.Waiter) -> WaiterID {
-        let guardStamp = key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
+        let guardStamp = guardStamp(key, hash), placement = peer.table.routing.digest
         let (waiterID, isShared) = loads.join(
-            LoadKey(cache: index.value, bytes: key), lease: peer.mint(above: guardStamp), guard: guardStamp,
-            loader: { lease in await self.runLoader(key, hash, lease: lease, stores: true) }, waiter: waiter)
+            LoadKey(cache: index.value, bytes: key, placement: placement), lease: peer.mint(above: guardStamp), guard: guardStamp,
+            loader: { lease in await self.runLoader(key, hash, lease: lease, placement: placement) }, waiter: waiter)
         if isShared { counters.add(.coalescedWaits) }
         return waiterID
+    }
+
+    private func guardStamp(_ key: [UInt8], _ hash: UInt64) -> Stamp {
+        key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
     }
 
     func abandon(_ waiter: WaiterID) { loads.abandon(waiter) }
@@ -118,19 +122,28 @@ final class CacheCore: Sendable {
         counters.add(.fallbackLoads)
         return try await fallbackLoads.load(
             LoadKey(cache: index.value, bytes: key), lease: peer.mint(above: .zero), guard: .zero,
-            loader: { lease in await self.runLoader(key, hash, lease: lease, stores: false) },
+            loader: { lease in await self.runLoader(key, hash, lease: lease, placement: nil) },
             shared: { counters.add(.coalescedWaits) })
     }
 
-    private func runLoader(_ key: [UInt8], _ hash: UInt64, lease: Stamp, stores: Bool) async -> Result<LoadOutcome, any Error> {
+    /// - Parameter placement: under which the load began; nil: the value is not stored.
+    private func runLoader(_ key: [UInt8], _ hash: UInt64, lease: Stamp, placement: UInt64?) async -> Result<LoadOutcome, any Error> {
         guard let loader else { return .success(.absent) }
+        // The load before this one may have ended between the caller's look at the store and its joining.
+        if placement != nil, let found = held(key, hash) {
+            return .success(
+                .value(
+                    LoadedValue(bytes: found.bytes, object: nil, stamp: found.stamp, ttlMilliseconds: found.ttlMilliseconds, isStored: true)
+                ))
+        }
         counters.add(.loads)
         let started = ClusterClock.monotonicNanoseconds
         defer { metrics.loadDuration.recordNanoseconds(ClusterClock.monotonicNanoseconds - started) }
         do {
             guard let (bytes, object) = try await loader(key) else { return .success(.absent) }
-            var loaded = LoadedValue(bytes: bytes, object: object, stamp: lease, isStored: false)
-            if stores { loaded.isStored = fill(key, hash, loaded) }
+            let left = peer.millisecondsLeft(of: options.ttl, since: lease)
+            var loaded = LoadedValue(bytes: bytes, object: object, stamp: lease, ttlMilliseconds: left, isStored: false)
+            if let placement { loaded.isStored = fill(key, hash, loaded, placement: placement) }
             return .success(.value(loaded))
         } catch {
             counters.add(.loadErrors)
@@ -139,9 +152,9 @@ final class CacheCore: Sendable {
     }
 
     /// Stores what a loader brought, unless something newer was written meanwhile, and sends the copies.
-    private func fill(_ key: [UInt8], _ hash: UInt64, _ loaded: LoadedValue) -> Bool {
-        // A load that outlived this peer's ownership is for its waiters only: the new owner mints its own stamps by now.
-        guard loaded.bytes.readableBytes <= peer.valueBytesMax, peer.table.routing.owner(hash) == peer.me else { return false }
+    private func fill(_ key: [UInt8], _ hash: UInt64, _ loaded: LoadedValue, placement: UInt64) -> Bool {
+        // A load that outlived its placement is for its waiters only: another peer may have owned the key meanwhile.
+        guard loaded.bytes.readableBytes <= peer.valueBytesMax, peer.table.routing.digest == placement else { return false }
         let result = key.withUnsafeBytes { key in
             loaded.bytes.withUnsafeReadableBytes { value in
                 peer.store.apply(

@@ -1,7 +1,6 @@
 internal import NIOCore
 internal import PeerCacheCore
 internal import PeerCacheTransport
-internal import Synchronization
 
 /// What a loader call brought.
 enum LoadOutcome: Sendable {
@@ -13,9 +12,11 @@ enum LoadOutcome: Sendable {
 /// A loaded value in both forms, so that callers in this process need no decoding.
 struct LoadedValue: Sendable {
     var bytes: ByteBuffer
-    /// The boxed value.
-    var object: any AnyObject & Sendable
+    /// The boxed value, when it was loaded just now.
+    var object: (any AnyObject & Sendable)?
     var stamp: Stamp
+    /// Left of its time to live; nil: it does not expire.
+    var ttlMilliseconds: UInt64?
     /// Whether the store kept it: only then may copies and near copies exist.
     var isStored: Bool
 }
@@ -33,12 +34,12 @@ final class LoadDriver: Sendable {
         var next: WaiterID = 0
         var isStopped = false
     }
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let tasks: TaskOwner
     private let clock: ClusterClock
 
     init(timeout: Duration, loadsMax: Int, tasks: TaskOwner, clock: ClusterClock) {
-        state = Mutex(State(coalescer: LoadCoalescer(timeout: timeout, loadsMax: loadsMax)))
+        state = Lock(State(coalescer: LoadCoalescer(timeout: timeout, loadsMax: loadsMax)))
         self.tasks = tasks
         self.clock = clock
     }
@@ -71,7 +72,7 @@ final class LoadDriver: Sendable {
     func load(
         _ key: LoadKey, lease: Stamp, guard guardStamp: Stamp, loader: @escaping Loader, shared: () -> Void
     ) async throws -> LoadOutcome {
-        let ticket = Mutex<(id: WaiterID?, isCancelled: Bool)>((nil, false))
+        let ticket = Lock<(id: WaiterID?, isCancelled: Bool)>((nil, false))
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<LoadOutcome, any Error>) in
                 let (id, isShared) = join(key, lease: lease, guard: guardStamp, loader: loader) { continuation.resume(with: $0) }

@@ -1,7 +1,6 @@
 internal import NIOCore
 internal import PeerCacheCore
 internal import PeerCacheTransport
-internal import Synchronization
 
 /// Gathers the items of a `getMany` answer and sends it when the last is there. Values beyond what fits one frame are `deferred`: the caller
 /// asks for them alone.
@@ -21,16 +20,14 @@ final class BatchAnswer: Sendable {
         var missing: Int
         var valueBytes = 0
     }
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let id: UInt64
     private let connection: PeerConnection
-    private let cache: CacheCore
 
-    init(id: UInt64, count: Int, connection: PeerConnection, cache: CacheCore) {
+    init(id: UInt64, count: Int, connection: PeerConnection) {
         self.id = id
         self.connection = connection
-        self.cache = cache
-        state = Mutex(State(items: Array(repeating: nil, count: count), missing: count + 1))
+        state = Lock(State(items: Array(repeating: nil, count: count), missing: count + 1))
     }
 
     func fill(_ index: Int, _ value: RawSpan, stamp: Stamp, ttlMilliseconds: UInt64?) {
@@ -43,9 +40,8 @@ final class BatchAnswer: Sendable {
     func fill(_ index: Int, _ result: Result<LoadOutcome, any Error>) {
         switch result {
         case .success(.value(let loaded)):
-            let ttl = cache.peer.millisecondsLeft(of: cache.options.ttl, since: loaded.stamp)
             fill(
-                index, bytes: loaded.bytes.readableBytes, Item(status: .ok, ttlMilliseconds: ttl, stamp: loaded.stamp)
+                index, bytes: loaded.bytes.readableBytes, Item(status: .ok, ttlMilliseconds: loaded.ttlMilliseconds, stamp: loaded.stamp)
             ) { loaded.bytes }
         case .success(.absent): fill(index, Item(status: .absent))
         // Asked for alone, the loader's error comes with its description.
@@ -137,12 +133,11 @@ extension PeerConnection {
     }
 
     /// Answers with what a load brought.
-    func respond(id: UInt64, _ result: Result<LoadOutcome, any Error>, of cache: CacheCore) {
+    func respond(id: UInt64, _ result: Result<LoadOutcome, any Error>) {
         switch result {
         case .success(.value(let loaded)):
             guard loaded.bytes.readableBytes <= limits.valueBytesMax else { return respond(id: id, .valueTooLarge, stamp: .zero) }
-            let ttl = cache.peer.millisecondsLeft(of: cache.options.ttl, since: loaded.stamp)
-            respond(id: id, loaded.bytes, stamp: loaded.stamp, ttlMilliseconds: ttl)
+            respond(id: id, loaded.bytes, stamp: loaded.stamp, ttlMilliseconds: loaded.ttlMilliseconds)
         case .success(.absent): respond(id: id, .absent, stamp: .zero)
         case .failure(let error):
             var response = WireResponse(id: id, status: ResponseStatus(error))

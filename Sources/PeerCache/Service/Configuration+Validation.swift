@@ -62,6 +62,9 @@ extension CachePeerConfiguration {
             let storeBytes = memory.bytes - nearBytes - memory.bytes / 8  // the last eighth is for buffers (SECURITY.md §4)
             let valueBytesMax = min(limits.valueBytesMax, storeBytes / 8)
             transport.limits.valueBytesMax = valueBytesMax
+            // Of each connection; two of the largest values fit.
+            transport.limits.outboundBytesMax = max(memory.bytes / 16, 2 * valueBytesMax)
+            transport.limits.assemblyBytesMax = max(memory.bytes / 16, 2 * valueBytesMax)
             transport.limits.requestsMax = limits.requestsPerPeerMax
             return ValidatedConfiguration(
                 hashKey: hashKey, transport: transport, storeBytes: storeBytes, nearBytes: nearBytes, valueBytesMax: valueBytesMax)

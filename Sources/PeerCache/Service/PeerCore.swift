@@ -1,7 +1,6 @@
 internal import Logging
 internal import PeerCacheCore
 internal import PeerCacheTransport
-internal import Synchronization
 
 /// What the caches of one peer share: stores, clock, routing, connections, loads. Knows nothing of types.
 final class PeerCore: Sendable {
@@ -30,7 +29,7 @@ final class PeerCore: Sendable {
         var synchronize: (@Sendable (PeerID) -> Void)?
         var cachesChanged: (@Sendable () -> Void)?
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init(configuration: CachePeerConfiguration, validated: ValidatedConfiguration, me: PeerID) throws(PeerCacheError) {
         self.configuration = configuration
@@ -94,6 +93,8 @@ final class PeerCore: Sendable {
 
     /// All caches, in the order of their registration.
     var caches: [CacheCore] { state.withLock { $0.caches } }
+
+    func releaseCaches() { state.withLock { ($0.caches, $0.byName, $0.byHash) = ([], [:], [:]) } }
 
     func cache(named name: UnsafeRawBufferPointer) -> CacheCore? {
         let hash = publicHash(name)

@@ -1,11 +1,10 @@
 internal import PeerCacheCore
 internal import PeerCacheTransport
-internal import Synchronization
 
 /// Turns member lists into placements and keeps the store's slots in step: off the hot path, one at a time.
 final class PlacementUpdater: Sendable {
     /// Serialises updates.
-    private let lock = Mutex(())
+    private let lock = Lock(())
 
     private func placement(of view: MembershipView) -> Placement? {
         let members = view.placed.map { PlacementMember(id: $0.id, weight: Int($0.weight), zone: $0.zone) }

@@ -1,17 +1,16 @@
 internal import NIOCore
 internal import PeerCacheCore
 internal import PeerCacheTransport
-internal import Synchronization
 
 /// Answers the requests of other peers on their connection's event loop. A store hit needs neither task nor copy: the value goes from the
 /// store into the outgoing frame.
 final class RequestServer: PeerRequestHandler {
     private let peer: PeerCore
     /// Remote callers that wait for a load, so that their giving up can release them.
-    private let waiting = Mutex<[RemoteCall: (cache: CacheCore, waiter: WaiterID)]>([:])
+    private let waiting = Lock<[RemoteCall: (cache: CacheCore, waiter: WaiterID)]>([:])
     /// Requests of one connection that wait for loads or acks.
     static let waitingPerPeerMax = 4096
-    private let waitingCounts = Mutex<[ConnectionID: Int]>([:])
+    private let waitingCounts = Lock<[ConnectionID: Int]>([:])
 
     private struct RemoteCall: Hashable {
         let connection: ConnectionID
@@ -88,7 +87,7 @@ final class RequestServer: PeerRequestHandler {
         if isFallback { return refuse(request, .absent, connection) }
         guard cache.loader != nil else { return refuse(request, .noLoader, connection) }
         let id = request.id
-        load(cache, Array(request.key), hash, connection, id) { outcome in connection.respond(id: id, outcome, of: cache) }
+        load(cache, Array(request.key), hash, connection, id) { outcome in connection.respond(id: id, outcome) }
     }
 
     /// Joins a load on behalf of a remote caller.
@@ -98,7 +97,7 @@ final class RequestServer: PeerRequestHandler {
     ) {
         guard enter(connection) else { return answer(.failure(PeerCacheError(.overloaded, "too many requests of one peer wait"))) }
         let call = request.map { RemoteCall(connection: connection.id, request: $0) }
-        let isDone = Mutex(false)
+        let isDone = Lock(false)
         let waiter = cache.load(key, hash) { result in
             isDone.withLock { $0 = true }
             self.leave(connection)
@@ -115,7 +114,7 @@ final class RequestServer: PeerRequestHandler {
     private func getMany(_ cache: CacheCore, _ request: WireRequest, _ connection: PeerConnection) {
         guard request.keys.count <= WireLimits.keysMax else { return refuse(request, .malformed, connection) }
         let routing = peer.table.routing
-        let batch = BatchAnswer(id: request.id, count: request.keys.count, connection: connection, cache: cache)
+        let batch = BatchAnswer(id: request.id, count: request.keys.count, connection: connection)
         cache.counters.add(.served, UInt64(request.keys.count))
         for (index, key) in request.keys.enumerated() {
             let hash = cache.secret.hash(key)

@@ -1,6 +1,5 @@
 internal import PeerCacheCore
 internal import PeerCacheTransport
-internal import Synchronization
 
 /// Who owns what, as this peer sees it now. Immutable; replaced as a whole.
 final class Routing: Sendable {
@@ -26,9 +25,9 @@ final class Routing: Sendable {
 
 /// The current routing. Replaced on membership changes, off the hot path; read under one short lock.
 final class RoutingTable: Sendable {
-    private let current: Mutex<Routing>
+    private let current: Lock<Routing>
 
-    init(_ first: Routing) { current = Mutex(first) }
+    init(_ first: Routing) { current = Lock(first) }
 
     var routing: Routing { current.withLock { $0 } }
 

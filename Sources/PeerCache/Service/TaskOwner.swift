@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import PeerCacheCore
 
 /// Owns the tasks that are started from event loops, where there is no task group: it cancels them all when the peer stops, and starts none
 /// after that.
@@ -8,7 +8,7 @@ final class TaskOwner: Sendable {
         var next: UInt64 = 0
         var isStopped = false
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// Starts a task; nil when the peer has stopped. Cancel it with ``cancel(_:)``.
     @discardableResult

@@ -2,10 +2,13 @@
 package struct LoadKey: Hashable, Sendable {
     package var cache: UInt16
     package var bytes: [UInt8]
+    /// The placement's digest: a load is not shared across a change of owners (`CONTRACT.md` §7).
+    package var placement: UInt64
 
-    package init(cache: UInt16, bytes: [UInt8]) {
+    package init(cache: UInt16, bytes: [UInt8], placement: UInt64 = 0) {
         self.cache = cache
         self.bytes = bytes
+        self.placement = placement
     }
 }
 

@@ -2,9 +2,9 @@ internal import Synchronization
 
 /// One shard behind its lock. Its address never changes.
 struct ShardCell: ~Copyable {
-    let lock: Mutex<Shard>
+    let lock: Lock<Shard>
 
-    init(_ shard: consuming sending Shard) { lock = Mutex(shard) }
+    init(_ shard: consuming sending Shard) { lock = Lock(shard) }
 }
 
 /// What this peer owns or replicates, as bytes, within one limit (`STORE.md`).
@@ -32,7 +32,7 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     let fixedBytes: Int
     /// ``setLimit(_:)`` goes no lower.
     let limitFloor: Int
-    let upkeep = Mutex(Upkeep())
+    let upkeep = Lock(Upkeep())
     let expiryHand = Atomic<Int>(0)
     /// Cache floors raised so far.
     let clearings = Atomic<Int>(0)

@@ -30,7 +30,7 @@ struct CacheTable: ~Copyable {
     }
 
     private let pages: UnsafeMutablePointer<Page>
-    private let names = Mutex(Names())
+    private let names = Lock(Names())
 
     init() {
         pages = .allocate(capacity: Self.pageCount)

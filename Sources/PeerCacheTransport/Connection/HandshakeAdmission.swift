@@ -1,5 +1,4 @@
 internal import PeerCacheCore
-internal import Synchronization
 
 /// Bounds what strangers can cost before they have proved anything (`SECURITY.md` §4).
 final class HandshakeAdmission: Sendable {
@@ -17,7 +16,7 @@ final class HandshakeAdmission: Sendable {
         var agreements = Double(HandshakeAdmission.agreementsPerSecond)
         var refilledNanoseconds: Int64 = 0
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     func inboundID() -> ConnectionID {
         state.withLock { state in

@@ -1,7 +1,6 @@
 internal import DequeModule
 package import NIOCore
 package import PeerCacheCore
-internal import Synchronization
 
 /// Why a call to a peer did not bring an answer.
 package enum PeerCallError: Error, Hashable, Sendable {
@@ -49,7 +48,7 @@ package struct ConnectionLimits: Sendable {
     /// A peer from which nothing came for this long does not answer: what it was asked before fails. Gossip brings a frame every second.
     package var silentMax: Duration = .milliseconds(2500)
     /// Chunked requests being assembled at a time.
-    package var assembliesMax = 16
+    package var assembliesMax = 256
     /// Bytes of chunked values being assembled at a time.
     package var assemblyBytesMax = 64 * 1024 * 1024
     package var assemblyTimeout: Duration = .seconds(10)
@@ -104,7 +103,7 @@ package final class PeerConnection: Sendable {
     let channel: any Channel
     package let limits: ConnectionLimits
     private let clock: ClusterClock
-    let state: Mutex<State>
+    let state: Lock<State>
 
     init(id: ConnectionID, record: MemberRecord, channel: any Channel, clock: ClusterClock, limits: ConnectionLimits) {
         self.id = id
@@ -113,7 +112,7 @@ package final class PeerConnection: Sendable {
         self.channel = channel
         self.clock = clock
         self.limits = limits
-        state = Mutex(
+        state = Lock(
             State(table: RequestTable(countMax: limits.requestsMax), heardNanoseconds: ClusterClock.monotonicNanoseconds))
     }
 
@@ -124,13 +123,15 @@ package final class PeerConnection: Sendable {
     /// - Parameters:
     ///   - deadlineNanoseconds: monotonic; checked every 50 ms.
     ///   - large: the value when it is above ``WireLimits/chunkBytes``; the request's `chunkedBytes` names its size.
+    ///   - mustSend: a copy of a write: it is sent although the calling task has been cancelled; only the waiting ends.
     ///   - encode: appends exactly one request with the given id. Runs before this function suspends.
     package func call(
-        deadlineNanoseconds: Int64, large: ByteBuffer? = nil, _ encode: (UInt64, inout OutboundFrames) -> Void
+        deadlineNanoseconds: Int64, large: ByteBuffer? = nil, mustSend: Bool = false,
+        _ encode: (UInt64, inout OutboundFrames) -> Void
     ) async -> Result<PeerResponse, PeerCallError> {
         let now = ClusterClock.monotonicNanoseconds
         let reserved: Result<UInt64, PeerCallError> = state.withLock { state in
-            if state.isClosed || state.ending.deadline != nil { return .failure(.closed) }
+            if state.isClosed || state.ending.deadline != nil { return .failure(.unreachable) }
             guard hasRoom(state), let id = state.table.reserve(nowNanoseconds: now, deadlineNanoseconds: deadlineNanoseconds) else {
                 return .failure(.overloaded)
             }
@@ -143,14 +144,16 @@ package final class PeerConnection: Sendable {
         }
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { (continuation: UnsafeContinuation<Answer, Never>) in
-                let (waits, schedules): (Bool, Bool) = state.withLock { state in
-                    guard !state.isClosed, state.table.wait(id, continuation) else { return (false, false) }
+                let (refusal, schedules): (PeerCallError?, Bool) = state.withLock { state in
+                    guard !state.isClosed else { return (.unreachable, false) }
+                    let waits = state.table.wait(id, continuation)
+                    guard waits || mustSend else { return (.cancelled, false) }
                     encode(id, &state.frames)
                     if let large { enqueue(large, id: id, isResponse: false, &state) }
-                    return (true, beginFlush(&state))
+                    return (waits ? nil : .cancelled, beginFlush(&state))
                 }
                 if schedules { scheduleFlush() }
-                if !waits { continuation.resume(returning: .failure(isClosed ? .closed : .cancelled)) }
+                if let refusal { continuation.resume(returning: .failure(refusal)) }
             }
         } onCancel: {
             giveUp(id)
@@ -181,7 +184,12 @@ package final class PeerConnection: Sendable {
     package func respond(_ response: WireResponse, large: ByteBuffer? = nil) {
         let (overflows, schedules): (Bool, Bool) = state.withLock { state in
             guard !state.isClosed else { return (false, false) }
-            guard hasRoom(state) else { return (true, false) }
+            guard hasRoom(state) else {
+                // Many large answers at once are no offence: the caller is told to come again. Not reading them is one.
+                guard state.stalledSince == nil, state.frames.byteCount < limits.outboundBytesMax else { return (true, false) }
+                state.frames.append(WireResponse(id: response.id, status: .overloaded))
+                return (false, beginFlush(&state))
+            }
             state.frames.append(response)
             if let large { enqueue(large, id: response.id, isResponse: true, &state) }
             return (false, beginFlush(&state))

@@ -56,8 +56,13 @@ package struct ValueAssembly {
         return Complete(id: id, header: part.header, value: part.value)
     }
 
-    /// Drops the value of a caller that gave up, or all that took too long.
-    package mutating func cancel(id: UInt64) { remove { $0.id == id && !$0.isResponse } }
+    /// Drops the value of a caller that gave up. A copy of a write is not the caller's to withdraw.
+    package mutating func cancel(id: UInt64) {
+        remove { part in
+            guard case .request(let request) = part.header else { return false }
+            return part.id == id && request.kind != .apply
+        }
+    }
 
     package mutating func expire(nowNanoseconds: Int64) {
         let limit = limits.assemblyTimeout.nanosecondsSaturating
@@ -79,6 +84,7 @@ package struct ValueAssembly {
 package struct StoredRequest {
     private let cache: [UInt8]
     private let key: [UInt8]
+    var kind: RequestKind { fields.kind }
     /// Everything else; its pointers are outdated.
     private let fields: WireRequest
 

@@ -1,5 +1,4 @@
 package import PeerCacheCore
-internal import Synchronization
 
 /// The established connections by peer.
 package final class ConnectionDirectory: Sendable {
@@ -10,7 +9,7 @@ package final class ConnectionDirectory: Sendable {
         /// The first of each peer, kept ready for broadcasts.
         var all: [PeerConnection] = []
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     package init() {}
 

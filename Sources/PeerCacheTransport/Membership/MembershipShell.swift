@@ -1,7 +1,6 @@
 internal import Logging
 internal import NIOCore
 internal import PeerCacheCore
-internal import Synchronization
 
 /// Drives the pure `GossipMachine`: one event loop feeds it, carries out its effects in order and keeps its timer.
 final class MembershipShell: Sendable {
@@ -27,13 +26,13 @@ final class MembershipShell: Sendable {
     private let loop: any EventLoop
     private let clock: ClusterClock
     private let actions: Actions
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     init(machine: GossipMachine, loop: any EventLoop, clock: ClusterClock, actions: Actions) {
         self.loop = loop
         self.clock = clock
         self.actions = actions
-        state = Mutex(State(machine: machine))
+        state = Lock(State(machine: machine))
     }
 
     /// Hands an input to the machine. From any thread; inputs of one thread keep their order. `done` is called when it has been handled.

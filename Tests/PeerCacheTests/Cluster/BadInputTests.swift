@@ -1,7 +1,7 @@
+import PeerCacheCore
 import Logging
 import NIOCore
 import PeerCache
-import Synchronization
 import Testing
 
 /// What users get wrong gets a clear error, and nothing is lost.
@@ -76,8 +76,8 @@ import Testing
 
     @Test func aStoredValueThatCannotBeDecodedIsLoadedAgain() async throws {
         struct Broken: Error {}
-        let isBroken = Mutex(true)
-        let loads = Mutex(0)
+        let isBroken = Lock(true)
+        let loads = Lock(0)
         let codec = ValueCodec<String>(
             name: "fragile", encode: { ByteBuffer(string: $0) },
             decode: { buffer in
@@ -100,7 +100,7 @@ import Testing
 
     @Test func aLoadersErrorReachesEverybodyAndIsNotRepeated() async throws {
         struct NoDatabase: Error {}
-        let loads = Mutex(0)
+        let loads = Lock(0)
         try await withCluster(of: 2) { peers in
             let caches = peers.map { peer in
                 peer.cache("c", key: Int.self, value: String.self) { (_: Int) -> String? in
@@ -158,7 +158,7 @@ func runAlone(_ configuration: CachePeerConfiguration, _ body: (CachePeer) async
 
 /// Keeps what is logged.
 final class RecordedLog: Sendable {
-    private let recorded = Mutex<[String]>([])
+    private let recorded = Lock<[String]>([])
 
     var lines: [String] { recorded.withLock { $0 } }
 

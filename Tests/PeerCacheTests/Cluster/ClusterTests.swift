@@ -1,10 +1,10 @@
+import PeerCacheCore
 import PeerCache
-import Synchronization
 import Testing
 
 /// A database that counts its queries.
 final class Rows: Sendable {
-    private let state = Mutex<(rows: [Int: String], queries: Int)>(([:], 0))
+    private let state = Lock<(rows: [Int: String], queries: Int)>(([:], 0))
 
     subscript(id: Int) -> String? {
         get { state.withLock { $0.rows[id] } }
@@ -40,7 +40,7 @@ final class Rows: Sendable {
     }
 
     @Test func concurrentMissesOnAllPeersLoadOnce() async throws {
-        let loads = Mutex(0)
+        let loads = Lock(0)
         try await withCluster(of: 3) { peers in
             let caches = peers.map { peer in
                 peer.cache("slow", key: String.self, value: String.self) { key in

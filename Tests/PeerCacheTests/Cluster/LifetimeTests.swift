@@ -1,7 +1,7 @@
+import PeerCacheCore
 import Logging
 import PeerCache
 import ServiceLifecycle
-import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct LifetimeTests {
@@ -28,7 +28,7 @@ import Testing
 
     /// Copies 2: what a peer owned is answered from the copies when it has gone without a word.
     @Test func aVanishedPeersKeysAreAnsweredFromTheirCopies() async throws {
-        let loads = Mutex(0)
+        let loads = Lock(0)
         let load: @Sendable (Int) async throws -> String? = { id in
             loads.withLock { $0 += 1 }
             return "row \(id)"
@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test func aLoaderThatNeverReturnsFailsItsWaitersAndFreesTheKey() async throws {
-        let stuck = Mutex<[CheckedContinuation<Void, Never>]?>([])
+        let stuck = Lock<[CheckedContinuation<Void, Never>]?>([])
         try await withCluster(of: 2) { peers in
             let caches = peers.map { peer in
                 peer.cache("stuck", key: Int.self, value: String.self, options: .init(loadTimeout: .milliseconds(300))) { id in
@@ -102,7 +102,7 @@ import Testing
 
 /// Holds loaders back until it is opened.
 final class Gate: Sendable {
-    private let isOpen = Mutex(true)
+    private let isOpen = Lock(true)
 
     func close() { isOpen.withLock { $0 = false } }
     func open() { isOpen.withLock { $0 = true } }

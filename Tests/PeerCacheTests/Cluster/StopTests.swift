@@ -1,12 +1,12 @@
+import PeerCacheCore
 import PeerCache
-import Synchronization
 import Testing
 
 /// The end of a peer ends what waits for it.
 @Suite(.timeLimit(.minutes(1))) struct StopTests {
     /// After the stop nobody watches deadlines any more, so waiters of a loader that is deaf to cancellation must be told at the stop.
     @Test func waitersOfADeafLoaderAreTold() async throws {
-        let stuck = Mutex<CheckedContinuation<Void, Never>?>(nil)
+        let stuck = Lock<CheckedContinuation<Void, Never>?>(nil)
         let peer = try CachePeer(configuration: testConfiguration())
         let cache = peer.cache("stuck", key: Int.self, value: String.self) { id in
             await withCheckedContinuation { continuation in stuck.withLock { $0 = continuation } }

@@ -3,7 +3,6 @@ import NIOCore
 import NIOPosix
 import PeerCacheCore
 import PeerCacheTransport
-import Synchronization
 import Testing
 
 /// One insecure transport on a loopback port, without anything behind it.
@@ -51,7 +50,7 @@ final class TransportBench: Sendable {
 
 /// Answers nothing.
 final class RequestCounter: PeerRequestHandler {
-    private let state = Mutex(0)
+    private let state = Lock(0)
     var requests: Int { state.withLock { $0 } }
 
     func handle(_ request: WireRequest, on connection: PeerConnection) { state.withLock { $0 += 1 } }
