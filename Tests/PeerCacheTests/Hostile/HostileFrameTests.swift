@@ -132,7 +132,7 @@ struct Attack: Sendable {
 
     /// The made-up members turn out to be dead, and everything is as before.
     func expectRecovery() async throws {
-        try await eventually("made-up members are gone") { peer.snapshot().memberCount == 1 }
+        try await eventually("made-up members are gone", seconds: 120) { peer.snapshot().memberCount == 1 }
         let outcome = try await get()
         #expect(outcome == .answered(.ok))
         try await eventually("nothing is under way") { peer.snapshot().caches.values.allSatisfy { $0.loadsRunning == 0 } }
