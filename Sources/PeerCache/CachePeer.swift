@@ -127,6 +127,7 @@ public final class CachePeer: Service, Sendable {
         core.setPhase(.stopping)
         transport.leave()
         try? await Task.sleep(for: core.configuration.leaveGrace)
+        core.loaders.stop()
         core.tasks.stop()
         await transport.stop()
         core.connect(synchronize: nil, cachesChanged: nil)

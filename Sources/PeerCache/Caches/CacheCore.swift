@@ -46,8 +46,8 @@ final class CacheCore: Sendable {
         metrics = peer.metrics.cache(name)
         let timeout = max(.milliseconds(1), options.loadTimeout)
         let loadsMax = peer.configuration.limits.loadsMax
-        loads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.tasks, clock: peer.clock)
-        fallbackLoads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.tasks, clock: peer.clock)
+        loads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.loaders, clock: peer.clock)
+        fallbackLoads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.loaders, clock: peer.clock)
     }
 
     func hash(_ key: [UInt8]) -> UInt64 { key.withUnsafeBytes { secret.hash($0) } }

@@ -123,6 +123,9 @@ final class LoadDriver: Sendable {
 
     var count: Int { state.withLock { $0.coalescer.count } }
 
+    private static var overloaded: PeerCacheError {
+        PeerCacheError(.overloaded, "too many loaders run (limits.loadsMax), or too many callers wait for one")
+    }
     private static var stopped: PeerCacheError { PeerCacheError(.shuttingDown, "the peer has stopped") }
 
     private func finished(_ lease: Stamp, _ result: Result<LoadOutcome, any Error>) {
@@ -146,7 +149,7 @@ final class LoadDriver: Sendable {
                 resume(waiters, .failure(PeerCacheError(.loadTimedOut, "the loader did not end within the cache's loadTimeout")))
             case .cancelLoader(let lease): cancel(lease)
             case .refuse(let waiter):
-                resume([waiter], .failure(PeerCacheError(.overloaded, "too many loads run, or too many callers wait for one")))
+                resume([waiter], .failure(Self.overloaded))
             }
         }
     }
@@ -160,7 +163,7 @@ final class LoadDriver: Sendable {
             }
             return state.tasks[lease] != nil
         }
-        if !isStarted { finished(lease, .failure(Self.stopped)) }
+        if !isStarted { finished(lease, .failure(tasks.isStopped ? Self.stopped : Self.overloaded)) }
     }
 
     private func cancel(_ lease: Stamp) {

@@ -12,7 +12,10 @@ final class PeerCore: Sendable {
     let valueBytesMax: Int
     let directory: ConnectionDirectory
     let table: RoutingTable
-    let tasks = TaskOwner()
+    /// Loaders of all caches. A loader that is deaf to cancellation counts until it ends.
+    let loaders: TaskOwner
+    /// Answers that wait for other peers.
+    let tasks = TaskOwner(countMax: 16_384)
     let counters = StripedCounters<PeerCounter>()
     let metrics: PeerMetrics
     let logger: Logger
@@ -39,6 +42,7 @@ final class PeerCore: Sendable {
         }
         near = NearStore(limits: .init(entriesMax: max(16, validated.nearBytes / 128), costMax: validated.nearBytes))
         valueBytesMax = validated.valueBytesMax
+        loaders = TaskOwner(countMax: configuration.limits.loadsMax)
         directory = ConnectionDirectory()
         hashKey = validated.hashKey
         table = RoutingTable(Routing(placement: .empty, me: me, view: nil))

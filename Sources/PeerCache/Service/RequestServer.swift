@@ -176,7 +176,7 @@ final class RequestServer: PeerRequestHandler {
         }
         if started == nil {
             leave(connection)
-            refuse(request, .shuttingDown, connection)
+            refuse(request, peer.tasks.isStopped ? .shuttingDown : .overloaded, connection)
         }
     }
 

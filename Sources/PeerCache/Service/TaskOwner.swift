@@ -10,11 +10,16 @@ final class TaskOwner: Sendable {
     }
     private let state = Lock(State())
 
-    /// Starts a task; nil when the peer has stopped. Cancel it with ``cancel(_:)``.
+    private let countMax: Int
+
+    /// - Parameter countMax: tasks at a time, those included that were cancelled and have not ended.
+    init(countMax: Int) { self.countMax = countMax }
+
+    /// Starts a task; nil when the peer has stopped or too many run. Cancel it with ``cancel(_:)``.
     @discardableResult
     func start(_ body: @escaping @Sendable () async -> Void) -> UInt64? {
         state.withLock { state in
-            guard !state.isStopped else { return nil }
+            guard !state.isStopped, state.tasks.count < countMax else { return nil }
             state.next += 1
             let id = state.next
             // The task cannot end before it is in the table: ending takes the lock.
@@ -27,6 +32,8 @@ final class TaskOwner: Sendable {
     }
 
     func cancel(_ id: UInt64) { state.withLock { $0.tasks[id] }?.cancel() }
+
+    var isStopped: Bool { state.withLock { $0.isStopped } }
 
     /// Tasks that run.
     var count: Int { state.withLock { $0.tasks.count } }

@@ -100,6 +100,24 @@ import Testing
     }
 }
 
+extension LifetimeTests {
+    /// Loaders that are deaf to cancellation count until they end, whatever their callers do.
+    @Test func loadersThatRunAreBounded() async throws {
+        let gate = Lock<[CheckedContinuation<Void, Never>]>([])
+        try await withCluster(of: 1, configure: { $0.limits.loadsMax = 3 }) { peers in
+            let cache = peers[0].cache("deaf", key: Int.self, value: String.self, options: .init(loadTimeout: .milliseconds(50))) { id in
+                await withCheckedContinuation { continuation in gate.withLock { $0.append(continuation) } }
+                return "row \(id)"
+            }
+            for id in 0..<3 { try await expectError(.loadTimedOut) { _ = try await cache.get(id) } }
+            for id in 3..<9 { try await expectError(.overloaded) { _ = try await cache.get(id) } }
+            let waiting = gate.withLock { $0 }
+            #expect(waiting.count == 3)
+            for continuation in waiting { continuation.resume() }
+        }
+    }
+}
+
 /// Holds loaders back until it is opened.
 final class Gate: Sendable {
     private let isOpen = Lock(true)
