@@ -73,8 +73,7 @@ extension Cache {
 
     /// One request. Returns what was answered and what must be asked for alone.
     private func ask(_ owner: PeerID, _ wanted: [Wanted]) async throws -> (found: [(Key, Value)], open: [Wanted]) {
-        let patience = max(core.peer.configuration.requestTimeout, core.options.loadTimeout + .seconds(1))
-        let answer = await core.peer.call(owner, patience: patience) { id, milliseconds, frames in
+        let answer = await core.peer.call(owner, patience: core.loadPatience) { id, milliseconds, frames in
             core.withRequest(.getMany, []) { request in
                 request.id = id
                 request.deadlineMilliseconds = milliseconds

@@ -36,9 +36,7 @@ extension CacheCore {
         return await withTaskGroup(of: Bool.self) { group in
             for member in members {
                 group.addTask {
-                    let answer = await self.peer.call(
-                        member.record.id, patience: self.peer.configuration.requestTimeout
-                    ) { id, milliseconds, frames in
+                    let answer = await self.peer.call(member.record.id, patience: self.peer.requestPatience) { id, milliseconds, frames in
                         self.withRequest(kind, []) { request in
                             request.id = id
                             request.stamp = stamp

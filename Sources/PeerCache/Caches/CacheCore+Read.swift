@@ -100,8 +100,7 @@ extension CacheCore {
         of other: PeerID, _ key: [UInt8], _ hash: UInt64, kind: RequestKind, flags: RequestFlags = .none
     ) async -> Result<PeerResponse, PeerCallError> {
         // The owner may have to load: it answers in `loadTimeout` at the latest. A silent one is noticed sooner by its connection.
-        let loads = kind == .get && !flags.contains(.fallback)
-        let patience = loads ? max(peer.configuration.requestTimeout, options.loadTimeout + .seconds(1)) : peer.configuration.requestTimeout
+        let patience = kind == .get && !flags.contains(.fallback) ? loadPatience : peer.requestPatience
         return await peer.call(other, patience: patience) { id, milliseconds, frames in
             withRequest(kind, key) { request in
                 request.id = id
@@ -165,19 +164,30 @@ extension PeerCore {
 
     /// Calls a peer within `patience`. `encode` gets the request id and the deadline in milliseconds.
     func call(
-        _ other: PeerID, patience: Duration, large: ByteBuffer? = nil, mustSend: Bool = false,
+        _ other: PeerID, patience: Patience, large: ByteBuffer? = nil, mustSend: Bool = false,
         _ encode: (UInt64, UInt32, inout OutboundFrames) -> Void
     ) async -> Result<PeerResponse, PeerCallError> {
         counters.add(.peerRequests)
         var answer: Result<PeerResponse, PeerCallError> = .failure(.unreachable)
         if let connection = directory.connection(to: other) {
-            let deadline = ClusterClock.monotonicNanoseconds &+ patience.nanosecondsSaturating
-            let milliseconds = UInt32(clamping: patience.millisecondsRoundedUp)
-            answer = await connection.call(deadlineNanoseconds: deadline, large: large, mustSend: mustSend) {
-                encode($0, milliseconds, &$1)
-            }
+            let now = ClusterClock.monotonicNanoseconds
+            answer = await connection.call(
+                nowNanoseconds: now, deadlineNanoseconds: now &+ patience.nanoseconds, large: large, mustSend: mustSend
+            ) { encode($0, patience.milliseconds, &$1) }
         }
         if case .failure(let error) = answer, error != .cancelled { counters.add(.peerErrors) }
         return answer
+    }
+}
+
+/// How long a caller waits for an answer, in the two units that a call needs.
+struct Patience: Sendable {
+    let nanoseconds: Int64
+    let milliseconds: UInt32
+
+    init(_ duration: Duration) {
+        // Half of the range: added to any clock reading it does not overflow.
+        nanoseconds = min(duration.nanosecondsSaturating, .max / 2)
+        milliseconds = UInt32(clamping: duration.millisecondsRoundedUp)
     }
 }

@@ -166,7 +166,7 @@ extension CacheCore {
     private func send(
         _ kind: RequestKind, _ key: [UInt8], _ content: Content, stamp: Stamp, to other: PeerID, patience: Duration
     ) async -> Result<PeerResponse, PeerCallError> {
-        await peer.call(other, patience: patience, large: content.large, mustSend: kind == .apply) { id, milliseconds, frames in
+        await peer.call(other, patience: Patience(patience), large: content.large, mustSend: kind == .apply) { id, milliseconds, frames in
             encode(kind, key, content, id: id, stamp: stamp, milliseconds: milliseconds) { frames.append($0) }
         }
     }

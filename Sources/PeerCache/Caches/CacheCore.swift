@@ -25,6 +25,8 @@ final class CacheCore: Sendable {
     let counters = StripedCounters<CacheCounter>()
     let metrics: CacheMetrics
     let trail = ReadTrail()
+    /// For what may load on another peer.
+    let loadPatience: Patience
     private let loads: LoadDriver
     private let fallbackLoads: LoadDriver
 
@@ -44,6 +46,7 @@ final class CacheCore: Sendable {
         self.failure = failure
         keepsNear = failure == nil && options.nearFor > .zero
         metrics = peer.metrics.cache(name)
+        loadPatience = Patience(max(peer.configuration.requestTimeout, options.loadTimeout + .seconds(1)))
         let timeout = max(.milliseconds(1), options.loadTimeout)
         let loadsMax = peer.configuration.limits.loadsMax
         loads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.loaders, clock: peer.clock)

@@ -1,6 +1,7 @@
 internal import Logging
 internal import PeerCacheCore
 internal import PeerCacheTransport
+internal import Synchronization
 
 /// What the caches of one peer share: stores, clock, routing, connections, loads. Knows nothing of types.
 final class PeerCore: Sendable {
@@ -33,10 +34,15 @@ final class PeerCore: Sendable {
         var cachesChanged: (@Sendable () -> Void)?
     }
     private let state = Lock(State())
+    /// Whether the phase is `running`, for every operation to look at.
+    private let isRunning = Atomic(false)
+    /// For what loads nothing.
+    let requestPatience: Patience
 
     init(configuration: CachePeerConfiguration, validated: ValidatedConfiguration, me: PeerID) throws(PeerCacheError) {
         self.configuration = configuration
         self.me = me
+        requestPatience = Patience(configuration.requestTimeout)
         do { store = try ByteStore(limit: validated.storeBytes, shards: nil, seed: me.low) } catch {
             throw PeerCacheError(.invalidConfiguration, "memory: \(error)", underlying: error)
         }
@@ -54,7 +60,12 @@ final class PeerCore: Sendable {
 
     var phase: Phase { state.withLock { $0.phase } }
 
-    func setPhase(_ phase: Phase) { state.withLock { $0.phase = phase } }
+    func setPhase(_ phase: Phase) {
+        state.withLock { state in
+            state.phase = phase
+            isRunning.store(phase == .running, ordering: .releasing)
+        }
+    }
 
     /// False when another call of `run()` came first.
     func beginStarting() -> Bool {
@@ -67,7 +78,7 @@ final class PeerCore: Sendable {
 
     /// Returns when the peer runs; a peer that is about to start is waited for.
     func started() async throws {
-        if phase == .running { return }
+        if isRunning.load(ordering: .acquiring) { return }
         let deadline = ClusterClock.monotonicNanoseconds &+ configuration.requestTimeout.nanosecondsSaturating
         while true {
             switch phase {

@@ -285,10 +285,9 @@ final class PeerChannelHandler: ChannelInboundHandler {
         guard wire.chunkedBytes > 0 else { return answers.append((wire.id, PeerResponse(wire))) }
         // Nobody waits, or not any more: it must not take the room of those for whom somebody does.
         guard connection.awaits(wire.id) else { return }
-        var response = PeerResponse(wire)
-        (response.value, response.items) = (ByteBuffer(), [])  // values come in chunks, batches never do
         let begun = assembly.begin(
-            id: wire.id, header: .response(response), bytes: wire.chunkedBytes, nowNanoseconds: ClusterClock.monotonicNanoseconds)
+            id: wire.id, header: .response(PeerResponse(wire).withoutContent()), bytes: wire.chunkedBytes,
+            nowNanoseconds: ClusterClock.monotonicNanoseconds)
         if !begun { connection.complete(wire.id, .failure(.overloaded)) }
     }
 
@@ -306,19 +305,5 @@ final class PeerChannelHandler: ChannelInboundHandler {
 
     private func reject(_ id: UInt64, _ status: ResponseStatus, _ connection: PeerConnection) {
         if id != 0 { connection.respond(WireResponse(id: id, status: status)) }
-    }
-}
-
-extension PeerResponse {
-    init(_ wire: WireResponse) {
-        self.init(status: wire.status)
-        if wire.value.count > 0 { value = ByteBuffer(bytes: wire.value) }
-        ttlMilliseconds = wire.ttlMilliseconds
-        stamp = wire.stamp
-        if wire.message.count > 0 { message = String(decoding: wire.message, as: UTF8.self) }
-        placement = wire.placement
-        items = wire.items.map { item in
-            Item(status: item.status, value: ByteBuffer(bytes: item.value), ttlMilliseconds: item.ttlMilliseconds, stamp: item.stamp)
-        }
     }
 }

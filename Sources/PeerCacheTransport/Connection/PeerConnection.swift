@@ -1,6 +1,7 @@
 internal import DequeModule
 package import NIOCore
 package import PeerCacheCore
+internal import Synchronization
 
 /// Why a call to a peer did not bring an answer.
 package enum PeerCallError: Error, Hashable, Sendable {
@@ -22,9 +23,24 @@ package struct PeerResponse: Sendable {
     package var value = ByteBuffer()
     package var ttlMilliseconds: UInt64?
     package var stamp = Stamp.zero
-    package var message = ""
     package var placement: UInt64 = 0
-    package var items: [Item] = []
+    /// What few answers have, out of the way of those that are copied most.
+    private var rare: Rare?
+
+    /// For people; usually empty.
+    package var message: String { rare?.message ?? "" }
+    /// One for each key of a `getMany`, in order.
+    package var items: [Item] { rare?.items ?? [] }
+
+    private final class Rare: Sendable {
+        let message: String
+        let items: [Item]
+
+        init(message: String, items: [Item]) {
+            self.message = message
+            self.items = items
+        }
+    }
 
     /// One key's part of a `getMany` answer.
     package struct Item: Sendable {
@@ -35,6 +51,29 @@ package struct PeerResponse: Sendable {
     }
 
     package init(status: ResponseStatus) { self.status = status }
+
+    /// Copies what the wire's pointers lead to.
+    init(_ wire: WireResponse) {
+        status = wire.status
+        if wire.value.count > 0 { value = ByteBuffer(bytes: wire.value) }
+        ttlMilliseconds = wire.ttlMilliseconds
+        stamp = wire.stamp
+        placement = wire.placement
+        guard wire.message.count > 0 || !wire.items.isEmpty else { return }
+        rare = Rare(
+            message: String(decoding: wire.message, as: UTF8.self),
+            items: wire.items.map { item in
+                Item(
+                    status: item.status, value: ByteBuffer(bytes: item.value), ttlMilliseconds: item.ttlMilliseconds, stamp: item.stamp)
+            })
+    }
+
+    /// The head of an answer whose value follows in chunks.
+    func withoutContent() -> PeerResponse {
+        var head = self
+        (head.value, head.rare) = (ByteBuffer(), nil)
+        return head
+    }
 }
 
 /// Bounds of one connection.
@@ -104,6 +143,8 @@ package final class PeerConnection: Sendable {
     package let limits: ConnectionLimits
     private let clock: ClusterClock
     let state: Lock<State>
+    /// Numbers calls, so that one can be cancelled before it has its id.
+    private let tickets = Atomic<UInt64>(0)
 
     init(id: ConnectionID, record: MemberRecord, channel: any Channel, clock: ClusterClock, limits: ConnectionLimits) {
         self.id = id
@@ -121,42 +162,34 @@ package final class PeerConnection: Sendable {
     /// Sends a request and waits for its answer.
     ///
     /// - Parameters:
-    ///   - deadlineNanoseconds: monotonic; checked every 50 ms.
+    ///   - nowNanoseconds: monotonic.
+    ///   - deadlineNanoseconds: monotonic; checked every 100 ms.
     ///   - large: the value when it is above ``WireLimits/chunkBytes``; the request's `chunkedBytes` names its size.
     ///   - mustSend: a copy of a write: it is sent although the calling task has been cancelled; only the waiting ends.
     ///   - encode: appends exactly one request with the given id. Runs before this function suspends.
     package func call(
-        deadlineNanoseconds: Int64, large: ByteBuffer? = nil, mustSend: Bool = false,
-        _ encode: (UInt64, inout OutboundFrames) -> Void
+        nowNanoseconds: Int64 = ClusterClock.monotonicNanoseconds, deadlineNanoseconds: Int64, large: ByteBuffer? = nil,
+        mustSend: Bool = false, _ encode: (UInt64, inout OutboundFrames) -> Void
     ) async -> Result<PeerResponse, PeerCallError> {
-        let now = ClusterClock.monotonicNanoseconds
-        let reserved: Result<UInt64, PeerCallError> = state.withLock { state in
-            if state.isClosed || state.ending.deadline != nil { return .failure(.unreachable) }
-            guard hasRoom(state), let id = state.table.reserve(nowNanoseconds: now, deadlineNanoseconds: deadlineNanoseconds) else {
-                return .failure(.overloaded)
-            }
-            return .success(id)
-        }
-        let id: UInt64
-        switch reserved {
-        case .success(let reserved): id = reserved
-        case .failure(let error): return .failure(error)
-        }
+        if Task.isCancelled, !mustSend { return .failure(.cancelled) }
+        let ticket = tickets.wrappingAdd(1, ordering: .relaxed).newValue
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { (continuation: UnsafeContinuation<Answer, Never>) in
                 let (refusal, schedules): (PeerCallError?, Bool) = state.withLock { state in
-                    guard !state.isClosed else { return (.unreachable, false) }
-                    let waits = state.table.wait(id, continuation)
-                    guard waits || mustSend else { return (.cancelled, false) }
+                    guard !state.isClosed, state.ending.deadline == nil else { return (.unreachable, false) }
+                    guard hasRoom(state),
+                        let id = state.table.insert(
+                            continuation, ticket: ticket, nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
+                    else { return (.overloaded, false) }
                     encode(id, &state.frames)
                     if let large { enqueue(large, id: id, isResponse: false, &state) }
-                    return (waits ? nil : .cancelled, beginFlush(&state))
+                    return (nil, beginFlush(&state))
                 }
                 if schedules { scheduleFlush() }
-                if let refusal { continuation.resume(returning: .failure(refusal)) }
+                if let refusal { continuation.resume(returning: .failure(refusal)) } else if Task.isCancelled { giveUp(ticket) }
             }
         } onCancel: {
-            giveUp(id)
+            giveUp(ticket)
         }
     }
 
@@ -283,16 +316,15 @@ package final class PeerConnection: Sendable {
         advanceEnding()
     }
 
-    private func giveUp(_ id: UInt64) {
-        let waiter = state.withLock { state in
-            let waiter = state.table.cancel(id)
-            if waiter != nil { state.frames.append(cancel: id) }
-            return waiter
+    /// The caller was cancelled. If it does not wait yet, it will see that itself.
+    private func giveUp(_ ticket: UInt64) {
+        let (waiter, schedules) = state.withLock { state in
+            guard let (id, waiter) = state.table.take(ticket: ticket) else { return (UnsafeContinuation<Answer, Never>?.none, false) }
+            state.frames.append(cancel: id)
+            return (waiter, beginFlush(&state))
         }
-        guard let waiter else { return }
-        waiter.resume(returning: .failure(.cancelled))
-        let schedules = state.withLock { beginFlush(&$0) }
         if schedules { scheduleFlush() }
+        waiter?.resume(returning: .failure(.cancelled))
     }
 
     private func hasRoom(_ state: borrowing State) -> Bool { state.frames.byteCount + state.largeBytes < limits.outboundBytesMax }

@@ -5,14 +5,11 @@
 package struct RequestTable<Waiter> {
     private enum State {
         case free(next: Int)
-        /// The id is given out, the caller is about to wait.
-        case reserved
         case waiting(Waiter)
-        /// Cancelled before it waited.
-        case cancelled
     }
     private struct Entry {
         var generation: UInt32
+        var ticket: UInt64
         var sentNanoseconds: Int64
         var deadlineNanoseconds: Int64
         var state: State
@@ -26,34 +23,28 @@ package struct RequestTable<Waiter> {
 
     package init(countMax: Int) { self.countMax = countMax }
 
-    /// A new id, or nil when `countMax` requests are in flight. O(1).
-    package mutating func reserve(nowNanoseconds: Int64, deadlineNanoseconds: Int64) -> UInt64? {
+    /// Puts a waiter in under a new id; nil when `countMax` requests are in flight. O(1).
+    /// - Parameter ticket: a number that the caller chose beforehand and by which it can give up.
+    package mutating func insert(
+        _ waiter: Waiter, ticket: UInt64 = 0, nowNanoseconds: Int64, deadlineNanoseconds: Int64
+    ) -> UInt64? {
         guard count < countMax else { return nil }
         count += 1
+        var index = entries.count
         if firstFree >= 0, case .free(let next) = entries[firstFree].state {
-            let index = firstFree
+            index = firstFree
             firstFree = next
-            entries[index].state = .reserved
+            entries[index].ticket = ticket
             entries[index].sentNanoseconds = nowNanoseconds
             entries[index].deadlineNanoseconds = deadlineNanoseconds
-            return Self.id(index, entries[index].generation)
-        }
-        entries.append(
-            Entry(generation: 1, sentNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds, state: .reserved))
-        return Self.id(entries.count - 1, 1)
-    }
-
-    /// Puts the waiter behind a reserved id. False: it was cancelled meanwhile, and the id is free again.
-    package mutating func wait(_ id: UInt64, _ waiter: Waiter) -> Bool {
-        guard let index = index(of: id) else { return false }
-        switch entries[index].state {
-        case .reserved:
             entries[index].state = .waiting(waiter)
-            return true
-        case .cancelled, .waiting, .free:
-            release(index)
-            return false
+        } else {
+            entries.append(
+                Entry(
+                    generation: 1, ticket: ticket, sentNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds,
+                    state: .waiting(waiter)))
         }
+        return Self.id(index, entries[index].generation)
     }
 
     /// Whether somebody waits under this id. O(1).
@@ -69,14 +60,14 @@ package struct RequestTable<Waiter> {
         return waiter
     }
 
-    /// As ``take(_:)``, for a caller that gives up, also before it waits.
-    package mutating func cancel(_ id: UInt64) -> Waiter? {
-        guard let index = index(of: id) else { return nil }
-        if case .reserved = entries[index].state {
-            entries[index].state = .cancelled
-            return nil
+    /// As ``take(_:)``, by ticket: the caller gives up. O(table), as giving up is rare.
+    package mutating func take(ticket: UInt64) -> (id: UInt64, waiter: Waiter)? {
+        for index in entries.indices where entries[index].ticket == ticket {
+            guard case .waiting(let waiter) = entries[index].state else { continue }
+            defer { release(index) }
+            return (Self.id(index, entries[index].generation), waiter)
         }
-        return take(id)
+        return nil
     }
 
     /// Takes out all whose deadline has passed, and all that were sent before `sentBefore`. O(table).

@@ -10,10 +10,11 @@ private final class Bench<Waiter> {
     init(countMax: Int) { table = RequestTable(countMax: countMax) }
 
     var count: Int { table.count }
-    func reserve(now: Int64 = 0, deadline: Int64 = 100) -> UInt64? { table.reserve(nowNanoseconds: now, deadlineNanoseconds: deadline) }
-    func wait(_ id: UInt64, _ waiter: Waiter) -> Bool { table.wait(id, waiter) }
+    func insert(_ waiter: Waiter, ticket: UInt64 = 0, now: Int64 = 0, deadline: Int64 = 100) -> UInt64? {
+        table.insert(waiter, ticket: ticket, nowNanoseconds: now, deadlineNanoseconds: deadline)
+    }
     func take(_ id: UInt64) -> Waiter? { table.take(id) }
-    func cancel(_ id: UInt64) -> Waiter? { table.cancel(id) }
+    func take(ticket: UInt64) -> (id: UInt64, waiter: Waiter)? { table.take(ticket: ticket) }
     func takeExpired(now: Int64, sentBefore: Int64 = .min) -> [(id: UInt64, waiter: Waiter)] {
         table.takeExpired(nowNanoseconds: now, sentBefore: sentBefore)
     }
@@ -24,14 +25,12 @@ private final class Bench<Waiter> {
 
     @Test func anAnswerToAnEarlierUserOfThePlaceIsNotTaken() throws {
         let table = Bench<String>(countMax: 4)
-        let first = try #require(table.reserve())
-        #expect(first != 0 && table.wait(first, "a"))
+        let first = try #require(table.insert("a"))
+        #expect(first != 0)
         #expect(table.take(first) == "a")
-        let second = try #require(table.reserve())
+        let second = try #require(table.insert("b"))
         #expect(second != first && UInt32(truncatingIfNeeded: second) == UInt32(truncatingIfNeeded: first))
-        #expect(table.wait(second, "b"))
         #expect(table.take(first) == nil)
-        #expect(table.cancel(first) == nil)
         #expect(table.take(second) == "b")
         #expect(table.take(second) == nil)
         #expect(table.count == 0)
@@ -39,102 +38,74 @@ private final class Bench<Waiter> {
 
     @Test func nobodyWaitsUnderIdsThatWereNeverGivenOut() throws {
         let table = Bench<String>(countMax: 4)
-        let id = try #require(table.reserve())
-        #expect(table.wait(id, "a"))
+        let id = try #require(table.insert("a"))
         for strange in [0, 1, UInt64(UInt32.max), 1 << 63, .max, id &+ 1, id &+ 1 << 32] { #expect(table.take(strange) == nil) }
         #expect(table.take(id) == "a")
     }
 
     @Test func atMostSoMany() throws {
         let table = Bench<String>(countMax: 2)
-        let first = try #require(table.reserve()), second = try #require(table.reserve())
-        #expect(table.reserve() == nil)
-        #expect(table.wait(first, "a") && table.wait(second, "b"))
+        let first = try #require(table.insert("a"))
+        #expect(table.insert("b") != nil)
+        #expect(table.insert("c") == nil)
         #expect(table.take(first) == "a")
-        #expect(table.reserve() != nil)
+        #expect(table.insert("c") != nil)
     }
 
-    @Test func cancelledBeforeItWaits() throws {
-        let table = Bench<String>(countMax: 1)
-        let id = try #require(table.reserve())
-        #expect(table.cancel(id) == nil)
+    @Test func givesUpByTicket() throws {
+        let table = Bench<String>(countMax: 2)
+        #expect(table.take(ticket: 7) == nil)
+        let id = try #require(table.insert("a", ticket: 7))
+        #expect(table.insert("b", ticket: 8) != nil)
+        let taken = try #require(table.take(ticket: 7))
+        #expect(taken.id == id && taken.waiter == "a")
+        #expect(table.take(id) == nil, "its answer comes too late")
+        #expect(table.take(ticket: 7) == nil)
         #expect(table.count == 1)
-        #expect(!table.wait(id, "a"))
-        #expect(table.count == 0)
-        #expect(table.reserve() != nil)
     }
 
-    @Test func expiresAtTheDeadlineOrWhenThePeerIsSilent() throws {
+    @Test func expiresAtTheDeadlineOrWhenThePeerIsSilent() {
         let table = Bench<String>(countMax: 8)
-        let reserved = try #require(table.reserve(now: 0, deadline: 10))
-        let early = try #require(table.reserve(now: 0, deadline: 50)), late = try #require(table.reserve(now: 20, deadline: 500))
-        #expect(table.wait(early, "early") && table.wait(late, "late"))
+        #expect(table.insert("early", now: 0, deadline: 50) != nil && table.insert("late", now: 20, deadline: 500) != nil)
         #expect(table.takeExpired(now: 49).isEmpty)
         #expect(table.takeExpired(now: 50).map(\.waiter) == ["early"])
         #expect(table.takeExpired(now: 60, sentBefore: 20).isEmpty)
         #expect(table.takeExpired(now: 60, sentBefore: 21).map(\.waiter) == ["late"])
-        // Who does not wait yet is not forgotten.
-        #expect(table.count == 1 && table.wait(reserved, "reserved"))
-        #expect(table.takeAll() == ["reserved"])
+        #expect(table.insert("last") != nil)
+        #expect(table.takeAll() == ["last"])
         #expect(table.count == 0 && table.takeAll().isEmpty)
     }
 
-    private enum Place { case reserved, cancelled, waiting(Int) }
-
     @Test(arguments: Seeds.chosen(1...50)) func behavesLikeAModel(seed: UInt64) {
         var random = SeededRandom(seed: seed)
-        let table = Bench<Int>(countMax: 16)
-        var model: [UInt64: (place: Place, deadline: Int64)] = [:]
+        let table = Bench<UInt64>(countMax: 16)
+        var model: [UInt64: (ticket: UInt64, deadline: Int64)] = [:]
         var gone: [UInt64] = []
         var now: Int64 = 0
-        for step in 0..<3000 {
+        for step in 0..<3000 as Range<UInt64> {
             let known = model.keys.sorted().randomElement(using: &random)
-            switch random.next() % 8 {
+            switch random.next() % 6 {
             case 0, 1, 2:
                 let deadline = now + Int64(random.next() % 50)
-                let id = table.reserve(now: now, deadline: deadline)
+                let id = table.insert(step, ticket: step, now: now, deadline: deadline)
                 #expect((id == nil) == (model.count == 16), "PEERCACHE_SEED=\(seed), step \(step)")
                 guard let id else { continue }
                 #expect(id != 0 && model[id] == nil && !gone.contains(id), "PEERCACHE_SEED=\(seed), step \(step)")
-                model[id] = (.reserved, deadline)
-            case 3, 4:
-                guard let known, let (place, deadline) = model[known] else { continue }
-                switch place {
-                case .reserved:
-                    #expect(table.wait(known, step))
-                    model[known] = (.waiting(step), deadline)
-                case .cancelled:
-                    #expect(!table.wait(known, step))
-                    model[known] = nil
-                    gone.append(known)
-                case .waiting: break
-                }
-            case 5:
-                guard let known, let (place, deadline) = model[known] else { continue }
-                let taken = table.cancel(known)
-                if case .waiting(let waiter) = place {
-                    #expect(taken == waiter)
-                    model[known] = nil
-                    gone.append(known)
-                } else {
-                    #expect(taken == nil)
-                    model[known] = (.cancelled, deadline)
-                }
-            case 6:
+                model[id] = (step, deadline)
+            case 3:
+                guard let known, let ticket = model.removeValue(forKey: known)?.ticket else { continue }
+                let taken = table.take(ticket: ticket)
+                #expect(taken?.id == known && taken?.waiter == ticket, "PEERCACHE_SEED=\(seed), step \(step)")
+                gone.append(known)
+            case 4:
                 let id = random.next() % 4 == 0 ? gone.randomElement(using: &random) : known
                 guard let id else { continue }
-                let taken = table.take(id)
-                if case .waiting(let waiter)? = model[id]?.place {
-                    #expect(taken == waiter)
-                    model[id] = nil
-                    gone.append(id)
-                } else {
-                    #expect(taken == nil)
-                }
+                #expect(table.take(id) == model.removeValue(forKey: id)?.ticket, "PEERCACHE_SEED=\(seed), step \(step)")
+                gone.append(id)
             default:
                 now += Int64(random.next() % 20)
                 let expired = table.takeExpired(now: now)
-                let due = model.filter { if case .waiting = $0.value.place { $0.value.deadline <= now } else { false } }
+                let due = model.filter { $0.value.deadline <= now }
                 #expect(Set(expired.map(\.id)) == Set(due.keys), "PEERCACHE_SEED=\(seed), step \(step)")
                 for id in due.keys { model[id] = nil }
                 gone += due.keys
