@@ -50,8 +50,6 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private var splitter = FrameSplitter()
     /// Made after the handshake: it holds 64 KiB, which strangers must not make us hold.
     private lazy var decoder = WireDecoder()
-    /// Of the frame at hand.
-    private var answers: [(id: UInt64, response: PeerResponse)] = []
     private var assembly: ValueAssembly
     private var evidence: Evidence?
     private var timeout: Scheduled<Void>?
@@ -215,7 +213,6 @@ final class PeerChannelHandler: ChannelInboundHandler {
             } catch { return .failure(error) }
             return failure.map { .failure($0) } ?? .success(())
         }
-        if !answers.isEmpty { connection?.complete(&answers) }
         try result.get()
     }
 
@@ -282,7 +279,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     }
 
     private func receive(_ wire: WireResponse, _ connection: PeerConnection) {
-        guard wire.chunkedBytes > 0 else { return answers.append((wire.id, PeerResponse(wire))) }
+        guard wire.chunkedBytes > 0 else { return connection.complete(wire.id, .success(PeerResponse(wire))) }
         // Nobody waits, or not any more: it must not take the room of those for whom somebody does.
         guard connection.awaits(wire.id) else { return }
         let begun = assembly.begin(

@@ -271,17 +271,6 @@ package final class PeerConnection: Sendable {
     package var gossipQueued: Int { state.withLock { $0.gossipQueued } }
     package var gossipQueuedMost: Int { state.withLock { $0.gossipQueuedMost } }
 
-    /// The answers of one frame, under one lock: callers on other threads wait for it to send. Empties `answers`.
-    func complete(_ answers: inout [(id: UInt64, response: PeerResponse)]) {
-        withUnsafeTemporaryAllocation(of: UnsafeContinuation<Answer, Never>?.self, capacity: answers.count) { waiters in
-            state.withLock { state in
-                for index in answers.indices { waiters.initializeElement(at: index, to: state.table.take(answers[index].id)) }
-            }
-            for index in answers.indices { waiters[index]?.resume(returning: .success(answers[index].response)) }
-        }
-        answers.removeAll(keepingCapacity: true)
-    }
-
     /// The caller of a large answer no longer waits.
     func drop(largeResponse id: UInt64) {
         state.withLock { state in
