@@ -28,6 +28,9 @@ let package = Package(
         // Generated from peer.proto, which names the command.
         .target(name: "CPeerWire", dependencies: ["CProtobufC"], exclude: ["peer.proto"]),
 
+        // A number for each thread, for lines that one thread alone writes.
+        .target(name: "CThreadNumber"),
+
         // Pure cores: no NIO, no Foundation, no clock, no randomness.
         .target(name: "PeerCacheCore", dependencies: ["CPeerWire", "CProtobufC", "CXXHash"]),
 
@@ -47,7 +50,7 @@ let package = Package(
         .target(
             name: "PeerCache",
             dependencies: [
-                "PeerCacheCore", "PeerCacheTransport",
+                "CThreadNumber", "PeerCacheCore", "PeerCacheTransport",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOFoundationCompat", package: "swift-nio"),

@@ -56,6 +56,15 @@ package final class ClusterClock: Sendable {
     /// Milliseconds since 1970.
     package static var wallMilliseconds: UInt64 { UInt64(max(0, read(CLOCK_REALTIME) / 1_000_000)) }
 
+    /// As ``wallMilliseconds``, for a few nanoseconds, and late by at most the system's timer tick (1 to 10 ms).
+    package static var coarseWallMilliseconds: UInt64 {
+        #if os(Linux)
+        UInt64(max(0, read(CLOCK_REALTIME_COARSE) / 1_000_000))
+        #else
+        wallMilliseconds
+        #endif
+    }
+
     private static func read(_ clock: clockid_t) -> Int64 {
         var time = timespec()
         clock_gettime(clock, &time)

@@ -1,16 +1,9 @@
+internal import CThreadNumber
 internal import Synchronization
-
-#if canImport(Glibc)
-internal import Glibc
-#elseif canImport(Musl)
-internal import Musl
-#elseif canImport(Darwin)
-internal import Darwin
-#endif
 
 /// Counters that threads raise without sharing a cache line: each thread adds to the stripe of its own, a reader sums all stripes.
 struct StripedCounters<Name: CaseIterable & RawRepresentable & Sendable>: Sendable where Name.RawValue == Int {
-    private final class Storage: Sendable {
+    final class Storage: Sendable {
         static var stripes: Int { 16 }
         let stride: Int
         // Safe: the pointer never changes, the memory lives as long as this object, and all access to it is atomic.
@@ -24,24 +17,21 @@ struct StripedCounters<Name: CaseIterable & RawRepresentable & Sendable>: Sendab
             for index in 0..<count { (words + index).initialize(to: Atomic(0)) }
         }
 
+        @inline(__always)
+        func add(_ name: Name, _ count: UInt64) {
+            let stripe = Int(truncatingIfNeeded: peercache_thread_number()) & (Self.stripes &- 1)
+            words[stripe &* stride &+ name.rawValue].wrappingAdd(count, ordering: .relaxed)
+        }
+
         deinit {
             words.deinitialize(count: stride * Self.stripes)
             UnsafeMutableRawPointer(words).deallocate()
         }
     }
-    private let storage = Storage(names: Name.allCases.count)
+    let storage = Storage(names: Name.allCases.count)
 
     /// O(1), no lock.
-    func add(_ name: Name, _ count: UInt64 = 1) {
-        // Thread handles are addresses of thread blocks, megabytes apart: a multiplication spreads them.
-        #if canImport(Darwin)
-        let handle = UInt64(UInt(bitPattern: pthread_self()))
-        #else
-        let handle = UInt64(pthread_self())
-        #endif
-        let stripe = Int((handle &* 0x9E37_79B9_7F4A_7C15) >> 60)
-        storage.words[stripe * storage.stride + name.rawValue].wrappingAdd(count, ordering: .relaxed)
-    }
+    func add(_ name: Name, _ count: UInt64 = 1) { storage.add(name, count) }
 
     /// The sum since the start. O(stripes).
     func value(_ name: Name) -> UInt64 {

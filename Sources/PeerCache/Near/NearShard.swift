@@ -1,238 +1,227 @@
 internal import PeerCacheCore
+internal import Synchronization
 
-/// One part of the near store. All members are used under the shard's lock.
+/// One part of the near store: what readers look at, a lock, and what only its holder touches, each in cache lines of its own.
 ///
-/// Records lie densely in one array; an index of 8-byte slots (tag, record number + 1; 0: empty) finds them by linear probing, at most half
-/// full. Removing shifts later slots back, so there are no deletion marks, and moves the last record into the gap.
+/// A writer makes the sequence odd, changes the table, and makes it even again; a reader that saw another number before than after looks
+/// again (a sequence lock, as in Boehm, "Can seqlocks get along with programming language memory models?", 2012).
 struct NearShard {
-    /// A lookup gives up after this many slots and an insertion displaces a record instead: keys of one hash cost the others nothing (SEC19).
-    static let probesMax = 64
+    private static let stateOffset = 128 + (MemoryLayout<NearLock.Storage>.size + 15) & ~15
+    static let stride = (stateOffset + MemoryLayout<State>.size + 127) & ~127
     /// After this many second chances the hand takes the next record anyway: an insertion must not walk the whole shard.
-    static let chancesMax = 64
-    static let slotsMin = 32
+    private static let chancesMax = 64
+    /// So many records that are used more than the newcomer, and it is not let in.
+    private static let rivalsMax = 8
 
-    // First: what a hit reads, in the cache line of the lock.
-    private var slots: UnsafeMutablePointer<UInt64>
-    private var mask: Int
-    private(set) var records: UnsafeMutablePointer<NearRecord>
-    private(set) var count = 0
-    private var cacheFloors: UnsafeMutablePointer<Stamp>?
-    private var cacheFloorCount = 0
-    var hits: UInt64 = 0
-    var misses: UInt64 = 0
-    private var hand = 0
-    var sweepPosition = 0
-    /// What was invalidated in a range of hashes: the highest stamp, and how often.
-    private struct Floor {
+    /// Under the lock.
+    struct State {
+        fileprivate(set) var count = 0
+        fileprivate var hand = 0
+        fileprivate var sweepPosition = 0
+        fileprivate var sketch = NearSketch()
+        /// What was invalidated in each of this shard's part of the 4,096 ranges of hashes.
+        fileprivate let floors: UnsafeMutableBufferPointer<Floor>
+    }
+
+    /// The highest stamp that was invalidated, and how often something was.
+    struct Floor {
         var stamp = Stamp.zero
         var raises: UInt32 = 0
     }
-    /// For each of this shard's part of the 4,096 ranges of hashes.
-    private let floors: UnsafeMutablePointer<Floor>
-    private let floorCount: Int
 
-    init(floorCount: Int) {
-        (slots, records) = Self.allocate(slotCount: Self.slotsMin)
-        mask = Self.slotsMin - 1
-        self.floorCount = floorCount
-        floors = .allocate(capacity: floorCount)
-        floors.initialize(repeating: Floor(), count: floorCount)
-    }
+    private let base: UnsafeMutableRawPointer
 
-    private static func allocate(slotCount: Int) -> (UnsafeMutablePointer<UInt64>, UnsafeMutablePointer<NearRecord>) {
-        let slots = UnsafeMutablePointer<UInt64>.allocate(capacity: slotCount)
-        slots.initialize(repeating: 0, count: slotCount)
-        let bytes = slotCount / 2 * MemoryLayout<NearRecord>.stride
-        let records = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
-        return (slots, records.bindMemory(to: NearRecord.self, capacity: slotCount / 2))
-    }
-
-    /// Frees everything but the objects, which the caller has taken.
-    func destroy() {
-        slots.deallocate()
-        records.deallocate()
-        floors.deallocate()
-        cacheFloors?.deallocate()
-    }
-
-    // MARK: Looking up
-
-    /// The record of a key, current or not.
     @inline(__always)
-    func find(hash: UInt64, cache: UInt16, key: UnsafeRawBufferPointer) -> UnsafeMutablePointer<NearRecord>? {
-        let tag = hash & 0xFFFF_FFFF
-        var at = Int(tag) & mask
-        for _ in 0..<Self.probesMax {
-            let slot = slots[at]
-            if slot == 0 { return nil }
-            if slot >> 32 == tag {
-                let record = records + (Int(slot & 0xFFFF_FFFF) &- 1)
-                if record.pointee.hash == hash, record.pointee.cache == cache, NearRecord.hasKey(record, key) { return record }
-            }
-            at = (at &+ 1) & mask
+    init(at base: UnsafeMutableRawPointer) { self.base = base }
+
+    func initialize(floorCount: Int) {
+        base.bindMemory(to: Atomic<UInt64>.self, capacity: 2).initialize(to: Atomic(0))
+        (base + 8).bindMemory(to: Atomic<UInt64>.self, capacity: 1).initialize(to: Atomic(0))
+        table = NearTable(slotCount: NearTable.slotsMin)
+        lock.initialize()
+        let floors = UnsafeMutableBufferPointer<Floor>.allocate(capacity: floorCount)
+        floors.initialize(repeating: Floor())
+        state.initialize(to: State(floors: floors))
+    }
+
+    /// The caller has taken all records.
+    func destroy() {
+        table.deallocate()
+        state.pointee.floors.deallocate()
+        state.pointee.sketch.deallocate()
+        state.deinitialize(count: 1)
+        lock.destroy()
+    }
+
+    @inline(__always)
+    private var sequence: UnsafeMutablePointer<Atomic<UInt64>> { base.assumingMemoryBound(to: Atomic<UInt64>.self) }
+    @inline(__always)
+    private(set) var table: NearTable {
+        get {
+            let address = (base + 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.load(ordering: .relaxed)
+            return NearTable(at: UnsafeMutableRawPointer(bitPattern: UInt(address)).unsafelyUnwrapped)  // set by `initialize`
+        }
+        nonmutating set {
+            (base + 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee
+                .store(UInt64(UInt(bitPattern: newValue.base)), ordering: .relaxed)
+        }
+    }
+    var lock: NearLock { NearLock(at: base + 128) }
+    private var state: UnsafeMutablePointer<State> { (base + Self.stateOffset).assumingMemoryBound(to: State.self) }
+
+    // MARK: Reading
+
+    /// Looks without the lock; call it between a reader's enter and leave.
+    @inline(__always)
+    func look(hash: UInt64, cache: UInt16, key: UnsafeRawBufferPointer) -> NearTable.Look {
+        let before = sequence.pointee.load(ordering: .acquiring)
+        guard before & 1 == 0 else { return .disturbed }
+        return table.find(hash: hash, cache: cache, key: key) {
+            atomicMemoryFence(ordering: .acquiring)
+            return sequence.pointee.load(ordering: .relaxed) == before
+        }
+    }
+
+    // MARK: Under the lock
+
+    var count: Int { state.pointee.count }
+
+    /// Where a key's record lies, current or not.
+    func position(hash: UInt64, cache: UInt16, key: UnsafeRawBufferPointer) -> Int? {
+        if case .found(let position, _, _, _, _) = table.find(hash: hash, cache: cache, key: key, isUndisturbed: { true }) {
+            return position
         }
         return nil
     }
 
-    /// Neither expired nor below its cache's floor.
-    @inline(__always)
-    func isCurrent(_ record: UnsafeMutablePointer<NearRecord>, nowMilliseconds: UInt64) -> Bool {
-        guard record.pointee.expires > nowMilliseconds else { return false }
-        guard Int(record.pointee.cache) < cacheFloorCount else { return true }
-        return record.pointee.stamp > cacheFloor(record.pointee.cache)
-    }
-
-    // MARK: Floors
+    func record(_ position: Int) -> NearRecord { NearRecord(table.record(position)) }
 
     /// - Parameter range: number of the range of hashes within this shard.
-    func floor(range: Int) -> Stamp { floors[range & (floorCount - 1)].stamp }
-
-    /// Invalidations in the range so far; wraps around.
-    func raises(range: Int) -> UInt32 { floors[range & (floorCount - 1)].raises }
+    func floor(range: Int) -> Floor { state.pointee.floors[range & (state.pointee.floors.count - 1)] }
 
     func raiseFloor(range: Int, to stamp: Stamp) {
-        let index = range & (floorCount - 1)
-        floors[index].raises &+= 1
-        floors[index].stamp = max(floors[index].stamp, stamp)
+        let index = range & (state.pointee.floors.count - 1)
+        state.pointee.floors[index].raises &+= 1
+        state.pointee.floors[index].stamp = max(state.pointee.floors[index].stamp, stamp)
     }
 
-    @inline(__always)
-    func cacheFloor(_ cache: UInt16) -> Stamp {
-        guard let cacheFloors, Int(cache) < cacheFloorCount else { return .zero }
-        return cacheFloors[Int(cache)]
+    /// Counts a use of a key and says how often it was used of late.
+    func use(hash: UInt64) -> UInt8 {
+        state.pointee.sketch.add(hash)
+        return state.pointee.sketch.estimate(hash)
     }
 
-    mutating func raiseCacheFloor(_ cache: UInt16, to stamp: Stamp) {
-        guard stamp > cacheFloor(cache) else { return }
-        if Int(cache) >= cacheFloorCount {
-            var wanted = max(8, cacheFloorCount)
-            while wanted <= Int(cache) { wanted *= 2 }
-            let grown = UnsafeMutablePointer<Stamp>.allocate(capacity: wanted)
-            grown.initialize(repeating: .zero, count: wanted)
-            if let cacheFloors {
-                grown.update(from: cacheFloors, count: cacheFloorCount)
-                cacheFloors.deallocate()
-            }
-            (cacheFloors, cacheFloorCount) = (grown, wanted)
-        }
-        cacheFloors?[Int(cache)] = stamp
-    }
+    func estimate(hash: UInt64) -> UInt8 { state.pointee.sketch.estimate(hash) }
 
-    // MARK: Changing
-
-    /// Adds a record of a key that is not there. Records that had to go are appended to `out`.
-    mutating func insert(_ record: NearRecord, out: inout [NearRecord]) {
-        if count >= (mask + 1) / 2 { grow(out: &out) }
-        if place(record.tag, position: count) {
-            (records + count).initialize(to: record)
-            count += 1
-            return
-        }
-        // All slots within reach are taken: take over the last of them together with its record.
-        let at = (Int(record.tag) + Self.probesMax - 1) & mask
-        let position = Int(slots[at] & 0xFFFF_FFFF) - 1
-        out.append(records[position])
-        records[position] = record
-        slots[at] = Self.slot(record.tag, position)
-    }
-
-    /// Takes a record out; the caller releases the object and frees the key. Any pointer to a record of this shard is void afterwards.
-    mutating func remove(_ record: UnsafeMutablePointer<NearRecord>) -> NearRecord {
-        let removed = record.pointee, position = record - records
-        if let at = slotIndex(of: removed.tag, position: position) { vacate(at) }
-        fill(position)
-        return removed
-    }
-
-    /// CLOCK: takes out the record under the hand unless it was hit since the hand last passed. Nil when the shard is empty.
-    mutating func evict(nowMilliseconds: UInt64) -> NearRecord? {
-        guard count > 0 else { return nil }
-        var chances = 0
-        while true {
-            if hand >= count { hand = 0 }
-            let record = records + hand
-            hand += 1
-            if record.pointee.isReferenced, chances < Self.chancesMax, isCurrent(record, nowMilliseconds: nowMilliseconds) {
-                record.pointee.isReferenced = false
-                chances += 1
+    /// Adds a record of a key that is not there. What had to go is appended to `out`.
+    func insert(_ record: NearRecord, out: inout NearRetired) {
+        if count >= table.recordsMax { grow(out: &out) }
+        changing {
+            if table.place(record.tag, position: count) {
+                table.put(record, at: count)
+                state.pointee.count += 1
             } else {
-                return remove(record)
+                // All slots within reach are taken: take over the last of them together with its record.
+                let position = table.displace(record.tag)
+                out.records.append(self.record(position))
+                table.put(record, at: position)
             }
         }
     }
 
-    /// Leaves the shard empty but for its floors; the caller gets the old records and deallocates them.
-    mutating func takeAll() -> UnsafeMutableBufferPointer<NearRecord> {
-        let all = UnsafeMutableBufferPointer(start: records, count: count)
-        slots.deallocate()
-        (slots, records) = Self.allocate(slotCount: Self.slotsMin)
-        (mask, count, hand, sweepPosition) = (Self.slotsMin - 1, 0, 0, 0)
-        return all
-    }
-
-    // MARK: Index
-
-    private static func slot(_ tag: UInt32, _ position: Int) -> UInt64 { UInt64(tag) << 32 | UInt64(truncatingIfNeeded: position + 1) }
-
-    /// False when no slot within reach is free.
-    private mutating func place(_ tag: UInt32, position: Int) -> Bool {
-        var at = Int(tag) & mask
-        for _ in 0..<Self.probesMax {
-            if slots[at] == 0 {
-                slots[at] = Self.slot(tag, position)
-                return true
-            }
-            at = (at + 1) & mask
-        }
-        return false
-    }
-
-    private func slotIndex(of tag: UInt32, position: Int) -> Int? {
-        let wanted = Self.slot(tag, position)
-        var at = Int(tag) & mask
-        for _ in 0..<Self.probesMax {
-            if slots[at] == wanted { return at }
-            at = (at + 1) & mask
-        }
-        return nil
-    }
-
-    /// Empties a slot and moves back what had to pass over it (Knuth, TAOCP 6.4, algorithm R).
-    private mutating func vacate(_ at: Int) {
-        var hole = at, next = at
-        while true {
-            next = (next + 1) & mask
-            let slot = slots[next]
-            if slot == 0 { break }
-            let home = Int(slot >> 32) & mask
-            guard (next &- home) & mask >= (next &- hole) & mask else { continue }
-            slots[hole] = slot
-            hole = next
-        }
-        slots[hole] = 0
-    }
-
-    /// Moves the last record into a gap.
-    private mutating func fill(_ position: Int) {
-        count -= 1
-        guard position != count else { return }
-        let tag = records[count].tag
-        if let at = slotIndex(of: tag, position: count) { slots[at] = Self.slot(tag, position) }
-        records[position] = records[count]
-    }
-
-    private mutating func grow(out: inout [NearRecord]) {
-        let (oldSlots, oldRecords) = (slots, records)
-        let slotCount = (mask + 1) * 2
-        (slots, records) = Self.allocate(slotCount: slotCount)
-        mask = slotCount - 1
-        records.update(from: oldRecords, count: count)
-        oldSlots.deallocate()
-        oldRecords.deallocate()
-        // From the end: the last record, which fills a gap, has its slot by then.
-        for position in stride(from: count - 1, through: 0, by: -1) where !place(records[position].tag, position: position) {
-            out.append(records[position])
+    /// Takes a record out. Positions of this shard are void afterwards.
+    func remove(_ position: Int, out: inout NearRetired) {
+        let removed = record(position)
+        changing {
+            table.redirect(removed.tag, from: position, to: nil)
             fill(position)
         }
+        out.records.append(removed)
+    }
+
+    enum Eviction { case evicted, empty, rivalled }
+
+    /// CLOCK: takes out the record under the hand, unless it was hit since the hand last passed or was used more often than the newcomer
+    /// (the admission of TinyLFU: Einziger, Friedman and Manes, 2017).
+    func evict(forUse frequency: UInt8, isCurrent: (NearRecord) -> Bool, out: inout NearRetired) -> Eviction {
+        guard count > 0 else { return .empty }
+        var chances = 0, rivals = 0
+        while true {
+            if state.pointee.hand >= count { state.pointee.hand = 0 }
+            let position = state.pointee.hand, record = record(position)
+            state.pointee.hand += 1
+            if isCurrent(record) {
+                if table.marks[position].load(ordering: .relaxed) != 0, chances < Self.chancesMax {
+                    table.marks[position].store(0, ordering: .relaxed)
+                    state.pointee.sketch.add(record.hash)
+                    chances += 1
+                    continue
+                }
+                if state.pointee.sketch.estimate(record.hash) > frequency {
+                    rivals += 1
+                    if rivals >= Self.rivalsMax { return .rivalled }
+                    continue
+                }
+            }
+            remove(position, out: &out)
+            return .evicted
+        }
+    }
+
+    /// Looks at the next `budget` records and removes those that are not current. True: the end was reached.
+    func sweep(_ budget: inout Int, isCurrent: (NearRecord) -> Bool, out: inout NearRetired) -> Bool {
+        while budget > 0, state.pointee.sweepPosition < count {
+            budget -= 1
+            if isCurrent(record(state.pointee.sweepPosition)) {
+                state.pointee.sweepPosition += 1
+            } else {
+                remove(state.pointee.sweepPosition, out: &out)  // another record has moved to this position
+            }
+        }
+        guard state.pointee.sweepPosition >= count else { return false }
+        state.pointee.sweepPosition = 0
+        return true
+    }
+
+    /// Leaves the shard empty but for its floors.
+    func removeAll(out: inout NearRetired) {
+        out.records.reserveCapacity(out.records.count + count)
+        for position in 0..<count { out.records.append(record(position)) }
+        out.tables.append(table)
+        changing { table = NearTable(slotCount: NearTable.slotsMin) }
+        (state.pointee.count, state.pointee.hand, state.pointee.sweepPosition) = (0, 0, 0)
+    }
+
+    /// Runs `body` with the sequence odd.
+    private func changing(_ body: () -> Void) {
+        let before = sequence.pointee.load(ordering: .relaxed)
+        sequence.pointee.store(before &+ 1, ordering: .relaxed)
+        atomicMemoryFence(ordering: .releasing)
+        body()
+        sequence.pointee.store(before &+ 2, ordering: .releasing)
+    }
+
+    /// Moves the last record into a gap. With the sequence odd, or in a table that nobody sees.
+    private func fill(_ position: Int) {
+        state.pointee.count -= 1
+        guard position != count else { return }
+        let last = record(count)
+        table.redirect(last.tag, from: count, to: position)
+        table.put(last, at: position, marked: table.marks[count].load(ordering: .relaxed))
+    }
+
+    private func grow(out: inout NearRetired) {
+        let old = table, larger = NearTable(slotCount: old.slotCount * 2)
+        for position in 0..<count { larger.put(record(position), at: position, marked: old.marks[position].load(ordering: .relaxed)) }
+        out.tables.append(old)
+        changing {
+            table = larger
+            // From the end: the last record, which fills a gap, has its slot by then.
+            for position in (0..<count).reversed() where !table.place(record(position).tag, position: position) {
+                out.records.append(record(position))
+                fill(position)
+            }
+        }
+        state.pointee.sketch.grow(toRecords: larger.recordsMax)
     }
 }

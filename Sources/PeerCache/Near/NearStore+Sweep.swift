@@ -17,14 +17,16 @@ extension NearStore {
         while budget > 0, shardsLeft > 0 {
             let index = sweepShard.load(ordering: .relaxed)
             let shard = shard(at: index & (shardCount - 1))
-            var out: [NearRecord] = []
+            var out = NearRetired()
+            var slice = min(budget, Self.sweepPerLock)
+            let given = slice
             shard.lock.lock()
-            let slice = min(budget, Self.sweepPerLock)
-            let (seen, isAtEnd) = sweep(shard, count: slice, nowMilliseconds: nowMilliseconds, out: &out)
+            let isAtEnd = shard.sweep(&slice, isCurrent: { isCurrent($0, nowMilliseconds: nowMilliseconds) }, out: &out)
+            for record in out.records { uncount(record) }
             shard.lock.unlock()
-            release(out)
-            dropped += out.count
-            budget -= seen
+            dropped += out.records.count
+            retire(out)
+            budget -= given - slice
             if isAtEnd {
                 shardsLeft -= 1
                 // Another sweep may have gone on already.
@@ -34,35 +36,17 @@ extension NearStore {
         return dropped
     }
 
-    private func sweep(_ shard: Shard, count: Int, nowMilliseconds: UInt64, out: inout [NearRecord]) -> (seen: Int, isAtEnd: Bool) {
-        var seen = 0
-        while seen < count {
-            let position = shard.state.pointee.sweepPosition
-            guard position < shard.state.pointee.count else { break }
-            seen += 1
-            let record = shard.state.pointee.records + position
-            if shard.state.pointee.isCurrent(record, nowMilliseconds: nowMilliseconds) {
-                shard.state.pointee.sweepPosition += 1
-            } else {
-                remove(record, from: shard, out: &out)  // another record has moved to this position
-            }
-        }
-        let isAtEnd = shard.state.pointee.sweepPosition >= shard.state.pointee.count
-        if isAtEnd { shard.state.pointee.sweepPosition = 0 }
-        return (seen, isAtEnd)
-    }
-
     /// Drops everything; floors stay. Copies stored meanwhile by other threads may survive.
-    /// - Complexity: O(entries), but O(1) under each lock.
+    /// - Complexity: O(entries), one shard under a lock at a time.
     package func removeAll() {
         for index in 0..<shardCount {
             let shard = shard(at: index)
+            var out = NearRetired()
             shard.lock.lock()
-            let all = shard.state.pointee.takeAll()
+            shard.removeAll(out: &out)
+            for record in out.records { uncount(record) }
             shard.lock.unlock()
-            for record in all { uncount(record) }
-            release(all)
-            all.deallocate()
+            retire(out)
         }
     }
 
@@ -73,11 +57,11 @@ extension NearStore {
         costMax.store(limits.costMax, ordering: .relaxed)
         var isLeft = true
         while isLeft, isAboveLimits {
-            var out: [NearRecord] = []
+            var out = NearRetired()
             for _ in 0..<Self.evictionsPerLock where isLeft && isAboveLimits {
                 isLeft = evictElsewhere(nowMilliseconds: nowMilliseconds, out: &out)
             }
-            release(out)
+            retire(out)
         }
     }
 
@@ -86,17 +70,6 @@ extension NearStore {
             || cost.load(ordering: .relaxed) > costMax.load(ordering: .relaxed)
     }
 
-    /// What is held and how often it was of use. The parts are read one after the other.
-    /// - Complexity: O(shards).
-    package var usage: Usage {
-        var usage = Usage(entries: entries.load(ordering: .relaxed), cost: cost.load(ordering: .relaxed))
-        for index in 0..<shardCount {
-            let shard = shard(at: index)
-            shard.lock.lock()
-            usage.hits += shard.state.pointee.hits
-            usage.misses += shard.state.pointee.misses
-            shard.lock.unlock()
-        }
-        return usage
-    }
+    /// What is held. The parts are read one after the other.
+    package var usage: Usage { Usage(entries: entries.load(ordering: .relaxed), cost: cost.load(ordering: .relaxed)) }
 }

@@ -7,7 +7,7 @@ extension NearStore {
         case stored
         /// The copy is older than what is held, than an invalidation, or than its cache's floor. Nothing was changed.
         case superseded
-        /// Too large, expired, or no room could be made. An older copy of the key is gone all the same: it must not outlive a newer one.
+        /// Too large, expired, used less than what would have to go, or no room could be made. An older copy of the key is gone all the same: it must not outlive a newer one.
         case notStored
     }
 
@@ -32,58 +32,68 @@ extension NearStore {
     ///   - nowMilliseconds: since 1970.
     ///   - token: ``token(hash:)`` from before the owner was asked. If nothing was invalidated in the range since, the copy cannot be older
     ///     than what was, and the floor does not count; without it, floors would refuse old entries of rarely written keys for ever.
+    ///   - isWrite: a write of this process, which is let in whatever it displaces. A read is only if its key is used at least as often as
+    ///     what would have to go, so that a scan over cold keys does not flush the store.
     /// - Complexity: O(1) and one eviction per entry that has to go, at most 64 under one lock. Allocates.
     package func insert(
         _ object: AnyObject, hash: UInt64, cache: UInt16, key: UnsafeRawBufferPointer, encodedBytes: Int, stamp: Stamp, expires: UInt64,
-        nowMilliseconds: UInt64, token: UInt32? = nil
+        nowMilliseconds: UInt64, token: UInt32? = nil, isWrite: Bool = false
     ) -> Insertion {
         let (sum, overflow) = max(0, encodedBytes).addingReportingOverflow(key.count + Self.overheadBytes)
         let charge = overflow ? Int.max : sum
         let key = Key(hash: hash, cache: cache, bytes: key)
-        var out: [NearRecord] = []
+        var out = NearRetired()
         var result = Insertion.notStored
         // Other threads may take the room that was made: try again, but not forever.
-        for _ in 0..<4096 {
-            let attempt = attempt(
-                object, key, charge: charge, stamp: stamp, expires: expires, nowMilliseconds: nowMilliseconds, token: token, out: &out)
+        for round in 0..<4096 {
+            let (attempt, frequency) = attempt(
+                object, key, charge: charge, stamp: stamp, expires: expires, nowMilliseconds: nowMilliseconds, token: token,
+                isWrite: isWrite, isFirst: round == 0, out: &out)
             if case .done(let insertion) = attempt {
                 result = insertion
                 break
             }
-            guard evictElsewhere(nowMilliseconds: nowMilliseconds, out: &out) else { break }
+            guard evictElsewhere(forUse: frequency, nowMilliseconds: nowMilliseconds, out: &out) else { break }
         }
-        release(out)
+        retire(out)
         return result
     }
 
     private func attempt(
         _ object: AnyObject, _ key: Key, charge: Int, stamp: Stamp, expires: UInt64, nowMilliseconds: UInt64, token: UInt32?,
-        out: inout [NearRecord]
-    ) -> Attempt {
+        isWrite: Bool, isFirst: Bool, out: inout NearRetired
+    ) -> (Attempt, frequency: UInt8) {
         let shard = shard(of: key.hash)
         shard.lock.lock()
         defer { shard.lock.unlock() }
-        let range = floorRange(of: key.hash)
-        guard token == shard.state.pointee.raises(range: range) || stamp >= shard.state.pointee.floor(range: range),
-            stamp > shard.state.pointee.cacheFloor(key.cache)
-        else { return .done(.superseded) }
-        if let held = shard.state.pointee.find(hash: key.hash, cache: key.cache, key: key.bytes) {
-            guard stamp >= held.pointee.stamp else { return .done(.superseded) }
-            remove(held, from: shard, out: &out)
+        let floor = shard.floor(range: floorRange(of: key.hash))
+        guard token == floor.raises || stamp >= floor.stamp, stamp.clock > cacheFloor(key.cache) else { return (.done(.superseded), 0) }
+        if let position = shard.position(hash: key.hash, cache: key.cache, key: key.bytes) {
+            guard stamp >= shard.record(position).stamp else { return (.done(.superseded), 0) }
+            remove(position, from: shard, out: &out)
         }
-        guard expires > nowMilliseconds, key.bytes.count <= NearRecord.keyBytesMax, isAllowed(charge) else { return .done(.notStored) }
+        guard expires > nowMilliseconds, key.bytes.count <= NearRecord.keyBytesMax, isAllowed(charge) else {
+            return (.done(.notStored), 0)
+        }
+        let use = isFirst ? shard.use(hash: key.hash) : shard.estimate(hash: key.hash)
+        let frequency = isWrite ? .max : use
         for _ in 0..<Self.evictionsPerLock {
             if reserve(charge) {
                 let record = NearRecord(
                     object, hash: key.hash, cache: key.cache, key: key.bytes, cost: charge, stamp: stamp, expires: expires)
-                let before = out.count
-                shard.state.pointee.insert(record, out: &out)
-                for displaced in out[before...] { uncount(displaced) }
-                return .done(.stored)
+                let before = out.records.count
+                shard.insert(record, out: &out)
+                for displaced in out.records[before...] { uncount(displaced) }
+                return (.done(.stored), frequency)
             }
-            guard isRich(shard), evict(from: shard, nowMilliseconds: nowMilliseconds, out: &out) else { break }
+            guard isRich(shard) else { break }
+            switch evict(from: shard, forUse: frequency, nowMilliseconds: nowMilliseconds, out: &out) {
+            case .evicted: continue
+            case .rivalled: return (.done(.notStored), frequency)
+            case .empty: return (.needsRoom, frequency)
+            }
         }
-        return .needsRoom
+        return (.needsRoom, frequency)
     }
 
     /// Changes with every invalidation in the key's range of hashes. Take it before asking the owner, give it to
@@ -92,7 +102,7 @@ extension NearStore {
         let shard = shard(of: hash)
         shard.lock.lock()
         defer { shard.lock.unlock() }
-        return shard.state.pointee.raises(range: floorRange(of: hash))
+        return shard.floor(range: floorRange(of: hash)).raises
     }
 
     /// Drops the copy of a key if it is older than `stamp`, and sees to it that no older one is stored from now on (`CONTRACT.md` I40).
@@ -102,28 +112,16 @@ extension NearStore {
     /// - Complexity: O(1).
     @discardableResult
     package func invalidate(hash: UInt64, cache: UInt16, key: UnsafeRawBufferPointer, upTo stamp: Stamp) -> Bool {
-        var out: [NearRecord] = []
+        var out = NearRetired()
         let shard = shard(of: hash)
         shard.lock.lock()
-        shard.state.pointee.raiseFloor(range: floorRange(of: hash), to: stamp)
-        if let held = shard.state.pointee.find(hash: hash, cache: cache, key: key), held.pointee.stamp < stamp {
-            remove(held, from: shard, out: &out)
+        shard.raiseFloor(range: floorRange(of: hash), to: stamp)
+        if let position = shard.position(hash: hash, cache: cache, key: key), shard.record(position).stamp < stamp {
+            remove(position, from: shard, out: &out)
         }
         shard.lock.unlock()
-        release(out)
+        retire(out)
         return !out.isEmpty
-    }
-
-    /// Makes every copy of a cache a miss whose stamp is `stamp` or lower, and refuses such copies from now on. They keep their room until
-    /// a sweep or an eviction meets them. A lower stamp than before changes nothing.
-    /// - Complexity: O(shards), however many entries there are.
-    package func raiseCacheFloor(_ cache: UInt16, to stamp: Stamp) {
-        for index in 0..<shardCount {
-            let shard = shard(at: index)
-            shard.lock.lock()
-            shard.state.pointee.raiseCacheFloor(cache, to: stamp)
-            shard.lock.unlock()
-        }
     }
 }
 
@@ -157,47 +155,72 @@ extension NearStore {
 
     /// Whether a shard has at least the average number of entries. One that has fewer takes from the others, so that all become equal and a
     /// store for few entries is not split into shards for none.
-    private func isRich(_ shard: Shard) -> Bool {
-        shard.state.pointee.count > 0 && shard.state.pointee.count << shardBits >= entries.load(ordering: .relaxed)
+    private func isRich(_ shard: NearShard) -> Bool {
+        shard.count > 0 && shard.count << shardBits >= entries.load(ordering: .relaxed)
     }
 
     /// Takes a record out of a locked shard.
-    func remove(_ record: UnsafeMutablePointer<NearRecord>, from shard: Shard, out: inout [NearRecord]) {
-        let removed = shard.state.pointee.remove(record)
-        uncount(removed)
-        out.append(removed)
+    func remove(_ position: Int, from shard: NearShard, out: inout NearRetired) {
+        shard.remove(position, out: &out)
+        if let removed = out.records.last { uncount(removed) }
     }
 
-    /// Evicts one entry of a locked shard; false when it has none.
-    private func evict(from shard: Shard, nowMilliseconds: UInt64, out: inout [NearRecord]) -> Bool {
-        guard let evicted = shard.state.pointee.evict(nowMilliseconds: nowMilliseconds) else { return false }
-        uncount(evicted)
-        out.append(evicted)
-        return true
+    /// Evicts one entry of a locked shard.
+    private func evict(
+        from shard: NearShard, forUse frequency: UInt8, nowMilliseconds: UInt64, out: inout NearRetired
+    ) -> NearShard.Eviction {
+        let eviction = shard.evict(
+            forUse: frequency, isCurrent: { isCurrent($0, nowMilliseconds: nowMilliseconds) }, out: &out)
+        if eviction == .evicted, let evicted = out.records.last { uncount(evicted) }
+        return eviction
     }
 
-    /// Evicts one entry of the next shard in turn that has any. No shard may be locked by the caller.
-    func evictElsewhere(nowMilliseconds: UInt64, out: inout [NearRecord]) -> Bool {
+    /// Evicts one entry of the next shard in turn that has any. False: there is none, or it is used more than the newcomer. No shard may be
+    /// locked by the caller.
+    func evictElsewhere(forUse frequency: UInt8 = .max, nowMilliseconds: UInt64, out: inout NearRetired) -> Bool {
         for _ in 0..<shardCount {
             let shard = shard(at: victim.wrappingAdd(1, ordering: .relaxed).oldValue & (shardCount - 1))
             shard.lock.lock()
-            let isEvicted = evict(from: shard, nowMilliseconds: nowMilliseconds, out: &out)
+            let eviction = evict(from: shard, forUse: frequency, nowMilliseconds: nowMilliseconds, out: &out)
             shard.lock.unlock()
-            if isEvicted { return true }
+            if eviction != .empty { return eviction == .evicted }
         }
         return false
     }
 
     func uncount(_ record: NearRecord) {
         entries.subtract(1, ordering: .relaxed)
-        cost.subtract(Int(record.cost), ordering: .relaxed)
+        cost.subtract(record.cost, ordering: .relaxed)
+    }
+}
+
+// MARK: Letting go
+
+extension NearStore {
+    /// More than this waits for readers only while one of them is held up by the system.
+    private static let limboMax = 1024
+
+    /// Destroys what was unlinked as soon as no reader can see it: now, if nobody reads, else with the next call. Runs user code (`deinit`):
+    /// no lock may be held.
+    func retire(_ retired: NearRetired) {
+        if !retired.isEmpty { limbo.withLock { $0.append((readers.now, retired)) } }
+        var waits = 0
+        while collect() > Self.limboMax, waits < 10_000 {
+            waits += 1
+            NearReaders.yield()
+        }
     }
 
-    /// Runs user code (`deinit`): no lock may be held.
-    func release(_ records: some Sequence<NearRecord>) {
-        for record in records {
-            record.freeKey()
-            record.object.release()
+    /// - Returns: how many calls' worth of retired records is left.
+    private func collect() -> Int {
+        let (free, left): ([NearRetired], Int) = limbo.withLock { limbo in
+            guard !limbo.isEmpty else { return ([], 0) }
+            let oldest = readers.advance()
+            let free = limbo.filter { $0.epoch < oldest }.map(\.retired)
+            if !free.isEmpty { limbo.removeAll { $0.epoch < oldest } }
+            return (free, limbo.count)
         }
+        for retired in free { retired.destroy() }
+        return left
     }
 }

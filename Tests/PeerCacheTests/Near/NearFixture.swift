@@ -35,12 +35,12 @@ struct Near {
     @discardableResult
     func insert(
         _ key: String, _ value: Int = 0, stamp: UInt64 = 1, bytes: Int = 10, expires: UInt64 = .max, now: UInt64 = 0,
-        count: Tracked.Count? = nil, hash: UInt64? = nil
+        count: Tracked.Count? = nil, hash: UInt64? = nil, isWrite: Bool = false
     ) -> NearStore.Insertion {
         Array(key.utf8).withUnsafeBytes {
             store.insert(
                 Tracked(value, count), hash: hash ?? Self.hash(key), cache: cache, key: $0, encodedBytes: bytes,
-                stamp: Stamp(clock: stamp, origin: 1), expires: expires, nowMilliseconds: now)
+                stamp: Stamp(clock: stamp, origin: 1), expires: expires, nowMilliseconds: now, isWrite: isWrite)
         }
     }
 
@@ -49,10 +49,6 @@ struct Near {
             store.object(hash: hash ?? Self.hash(key), cache: cache, key: $0, nowMilliseconds: now)
         }
         return (object as? Tracked)?.value
-    }
-
-    func copy(_ key: String, now: UInt64 = 0) -> NearStore.Copy? {
-        Array(key.utf8).withUnsafeBytes { store.copy(hash: Self.hash(key), cache: cache, key: $0, nowMilliseconds: now) }
     }
 
     @discardableResult

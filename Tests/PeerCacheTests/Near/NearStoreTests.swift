@@ -8,11 +8,9 @@ import Testing
         let near = Near()
         #expect(near.insert("k", 5, stamp: 3, expires: 100) == .stored)
         #expect(near.get("k", now: 99) == 5 && near.get("k", now: 100) == nil && near.get("other") == nil)
-        let copy = near.copy("k")
-        #expect(copy?.stamp == Stamp(clock: 3, origin: 1) && copy?.expires == 100 && (copy?.object as? Tracked)?.value == 5)
         #expect(near.insert("late", expires: 7, now: 7) == .notStored)
         let usage = near.store.usage
-        #expect(usage.entries == 1 && usage.cost == 10 + 1 + NearStore.overheadBytes && usage.hits == 2 && usage.misses == 2)
+        #expect(usage.entries == 1 && usage.cost == 10 + 1 + NearStore.overheadBytes)
     }
 
     @Test func equalKeysInTwoCachesAreTwoKeys() {
@@ -26,7 +24,7 @@ import Testing
         #expect(near.get("k") == 1)
     }
 
-    @Test(arguments: [0, 1, 15, 16, 17, 1024, 65_535])
+    @Test(arguments: [0, 1, 19, 20, 21, 1024, 65_535])
     func keysOfEveryLength(length: Int) {
         let near = Near()
         let key = String(repeating: "x", count: length)
@@ -80,17 +78,19 @@ import Testing
 
     @Test func aCacheFloorMakesOlderCopiesMissesAtOnce() {
         var near = Near()
-        for key in 0..<100 { near.insert("\(key)", key, stamp: UInt64(key)) }
+        for key in 1...100 { near.insert("\(key)", key, stamp: UInt64(key)) }
         near.cache = 300
         near.insert("other cache", 7)
-        near.store.raiseCacheFloor(1, to: Stamp(clock: 49, origin: 1))
+        near.store.raiseCacheFloor(1, to: Stamp(clock: 50, origin: 1))
         #expect(near.get("other cache") == 7)
         near.cache = 1
-        for key in 0..<100 { #expect(near.get("\(key)") == (key > 49 ? key : nil)) }
-        #expect(near.insert("new", stamp: 49) == .superseded && near.insert("new", stamp: 50) == .stored)
+        for key in 1...100 { #expect(near.get("\(key)") == (key > 50 ? key : nil)) }
+        #expect(near.insert("new", stamp: 50) == .superseded && near.insert("new", stamp: 51) == .stored)
         near.store.raiseCacheFloor(1, to: Stamp(clock: 10, origin: 1))
-        #expect(near.insert("newer", stamp: 49) == .superseded)
+        #expect(near.insert("newer", stamp: 50) == .superseded)
         near.store.raiseCacheFloor(.max, to: Stamp(clock: 10, origin: 1))
+        near.cache = .max
+        #expect(near.insert("of a cache that cannot be") == .superseded && near.get("of a cache that cannot be") == nil)
         let dropped = near.store.sweep(nowMilliseconds: 0, entriesMax: 1000)
         #expect(dropped == 50 && near.store.usage.entries == 52)
     }
@@ -115,6 +115,24 @@ import Testing
         }
         let kept = (0..<20).filter { (key: Int) in near.get("\(key)") != nil }.count
         #expect(kept == 20 && near.store.usage.entries == 400)
+    }
+
+    /// What is used often stays although it is not used while many cold keys pass by; CLOCK alone, like LRU, loses it.
+    @Test(arguments: [1, 16]) func aScanOverColdKeysDoesNotFlushTheStore(shards: Int) {
+        let near = Near(entries: 800, cost: 1 << 30, shards: shards)
+        for round in 0..<4 {
+            for key in 0..<400 where near.get("hot \(key)") == nil { near.insert("hot \(key)", key) }
+            for key in 0..<600 where near.get("warm \(round) \(key)") == nil { near.insert("warm \(round) \(key)", key) }
+        }
+        for key in 0..<4000 { near.insert("cold \(key)", key) }
+        let kept = (0..<400).filter { (key: Int) in near.get("hot \(key)") != nil }.count
+        #expect(kept >= 300, "\(kept) of 400")
+        // What was cold and is used now comes in.
+        for _ in 0..<8 { for key in 0..<50 where near.get("new \(key)") == nil { near.insert("new \(key)", key) } }
+        let came = (0..<50).filter { (key: Int) in near.get("new \(key)") != nil }.count
+        #expect(came >= 45, "\(came) of 50")
+        // A write of this process need not ask.
+        for key in 0..<50 { #expect(near.insert("written \(key)", key, isWrite: true) == .stored) }
     }
 
     @Test func lowerLimitsEvictAtOnceHigherOnesMakeRoom() {

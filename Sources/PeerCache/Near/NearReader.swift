@@ -1,0 +1,59 @@
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// A decoded value in the near store.
+@usableFromInline
+final class NearBox<Value: Sendable>: Sendable {
+    @usableFromInline let value: Value
+
+    init(_ value: Value) { self.value = value }
+}
+
+/// One cache's way to its near copies: plain pointers, so that a hit touches no reference count that threads share. Whoever uses it holds
+/// the `CacheCore` that owns what they point at.
+@usableFromInline
+struct NearReader: @unchecked Sendable {  // unchecked: what the pointers lead to may be used from every thread and lives as long as the core
+    private let store: Unmanaged<NearStore>
+    private let counters: Unmanaged<StripedCounters<CacheCounter>.Storage>
+    private let secret: HashSecret
+    private let cache: UInt16
+    /// Near copies are made at all.
+    @usableFromInline let isOn: Bool
+
+    init(_ core: CacheCore) {
+        store = .passUnretained(core.peer.near)
+        counters = .passUnretained(core.counters.storage)
+        secret = core.secret
+        cache = core.index.value
+        isOn = core.keepsNear
+    }
+
+    /// A copy that stays in place until it is given back.
+    @usableFromInline
+    struct Hit {
+        @usableFromInline let object: UnsafeRawPointer
+        fileprivate let line: NearReaders.Line?
+    }
+
+    /// The near copy of a key, or nil. Give a hit back by ``leave(_:)`` at once: no suspension and no user code in between, but for copying
+    /// the value.
+    @usableFromInline
+    func enter(_ key: UnsafeRawBufferPointer) -> Hit? {
+        store._withUnsafeGuaranteedRef { store in
+            // The coarse clock is behind by a tick of the system at most, a few milliseconds; near the end the exact one decides.
+            let now = ClusterClock.coarseWallMilliseconds
+            guard let hit = store.enter(hash: secret.hash(key), cache: cache, key: key, nowMilliseconds: now) else { return nil }
+            if hit.expires <= now &+ 50, hit.expires <= ClusterClock.wallMilliseconds {
+                store.leave(hit)
+                return nil
+            }
+            counters._withUnsafeGuaranteedRef { $0.add(.nearHits, 1) }
+            return Hit(object: hit.object, line: hit.line)
+        }
+    }
+
+    @usableFromInline
+    func leave(_ hit: Hit) {
+        store._withUnsafeGuaranteedRef { $0.leave(NearStore.Hit(object: hit.object, expires: 0, line: hit.line)) }
+    }
+}
