@@ -121,11 +121,15 @@ extension Cache {
     @inlinable
     @inline(__always)
     func nearValue(_ key: Key) -> Value? {
-        guard near.isOn, let hit = key.withKeyBytes({ near.enter($0) }) else { return nil }
-        // Only this cache's keys have its index, and only boxes of its value type are put under them. Without counting a reference.
-        let value = Unmanaged<NearBox<Value>>.fromOpaque(hit.object)._withUnsafeGuaranteedRef { $0.value }
-        near.leave(hit)
-        return value
+        guard near.isOn else { return nil }
+        // All of it within the key's closure: a key type of the user may call it twice or never.
+        return key.withKeyBytes { bytes in
+            guard let hit = near.enter(bytes) else { return nil }
+            // Only this cache's keys have its index, and only boxes of its value type are put under them. Without counting a reference.
+            let value = Unmanaged<NearBox<Value>>.fromOpaque(hit.object)._withUnsafeGuaranteedRef { $0.value }
+            near.leave(hit)
+            return value
+        }
     }
 
     @usableFromInline

@@ -58,12 +58,12 @@ struct NearShard {
     @inline(__always)
     private(set) var table: NearTable {
         get {
-            let address = (base + 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.load(ordering: .relaxed)
+            let address = (base + 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee.load(ordering: .acquiring)
             return NearTable(at: UnsafeMutableRawPointer(bitPattern: UInt(address)).unsafelyUnwrapped)  // set by `initialize`
         }
         nonmutating set {
             (base + 8).assumingMemoryBound(to: Atomic<UInt64>.self).pointee
-                .store(UInt64(UInt(bitPattern: newValue.base)), ordering: .relaxed)
+                .store(UInt64(UInt(bitPattern: newValue.base)), ordering: .releasing)  // whoever sees it sees what it is filled with
         }
     }
     var lock: NearLock { NearLock(at: base + 128) }
