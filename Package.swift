@@ -7,6 +7,8 @@ let package = Package(
     products: [
         .library(name: "PeerCache", targets: ["PeerCache"]),
         .library(name: "PeerCacheTesting", targets: ["PeerCacheTesting"]),
+        // Not API: the stores' internals, for the package in Benchmarks.
+        .library(name: "PeerCacheBenchSupport", targets: ["PeerCacheBenchSupport"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
@@ -61,6 +63,9 @@ let package = Package(
 
         // Clocks and seeded randomness for tests, ours and users'.
         .target(name: "PeerCacheTesting", dependencies: ["PeerCacheCore"]),
+
+        // Lets the package in Benchmarks drive what is `package` here.
+        .target(name: "PeerCacheBenchSupport", dependencies: ["PeerCacheCore"]),
 
         // Random messages and frames, for the tests of every layer and for fuzzing.
         .target(name: "WireSamples", dependencies: ["PeerCacheCore"], path: "Tests/WireSamples"),
