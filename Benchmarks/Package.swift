@@ -12,10 +12,14 @@ let package = Package(
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift.git", from: "0.2.0"),
     ],
     targets: [
+        // Pins threads to cores.
+        .target(name: "CAffinity"),
         .executableTarget(
             name: "peercache-bench",
             dependencies: [
+                "CAffinity",
                 .product(name: "PeerCache", package: "PeerCache"),
+                .product(name: "PeerCacheBenchSupport", package: "PeerCache"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -28,6 +32,6 @@ let package = Package(
 
 // As in the library's own manifest.
 let features = ["ExistentialAny", "MemberImportVisibility", "InternalImportsByDefault", "NonisolatedNonsendingByDefault"]
-for target in package.targets {
+for target in package.targets where !target.name.hasPrefix("C") {
     target.swiftSettings = (target.swiftSettings ?? []) + features.map { .enableUpcomingFeature($0) }
 }

@@ -29,6 +29,9 @@ final class ChildProcess {
         throw ValidationError("a child process ended before it was ready")
     }
 
+    /// Gives the process a line to read.
+    func send(_ line: String) throws { try input.fileHandleForWriting.write(contentsOf: Data((line + "\n").utf8)) }
+
     /// Closes its standard input and waits.
     func stop() {
         try? input.fileHandleForWriting.close()

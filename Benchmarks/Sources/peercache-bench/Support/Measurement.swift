@@ -19,11 +19,12 @@ struct Measurements {
     private(set) var all: [Measurement] = []
     private var positions: [String: Int] = [:]
 
-    /// Adds one round's value.
+    /// Adds one round's value. A metric that is compared with several peers has a line for each.
     mutating func add(_ metric: String, _ value: Double, _ unit: String, peer: (name: String, value: Double)? = nil) {
-        let position = positions[metric] ?? all.count
+        let line = peer.map { "\(metric) \($0.name)" } ?? metric
+        let position = positions[line] ?? all.count
         if position == all.count {
-            positions[metric] = position
+            positions[line] = position
             all.append(Measurement(metric: metric, unit: unit, peer: peer?.name))
         }
         all[position].values.append(value)

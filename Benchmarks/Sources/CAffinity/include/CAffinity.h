@@ -1,0 +1,4 @@
+#pragma once
+
+/// Keeps the calling thread on one core; Swift does not see the C library's function. Returns 0, or -1 where the system knows no such thing.
+int peercache_bench_pin(int core);

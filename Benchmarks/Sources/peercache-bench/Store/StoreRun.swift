@@ -1,0 +1,79 @@
+import ArgumentParser
+import Foundation
+import PeerCacheBenchSupport
+
+/// One byte store and what its threads need. `@unchecked Sendable` is safe: each thread uses its own element of `threads`.
+final class StoreRun: @unchecked Sendable {
+    let policy: StoreSubject.Policy
+    private let store: StoreSubject
+    private let workload: Workload
+    private let keys: [KeyBytes]
+    private let value: [UInt8]
+    private let buffers: [UnsafeMutableRawBufferPointer]
+
+    init(_ policy: StoreSubject.Policy, limit: Int, _ workload: Workload, valueBytes: Int) throws {
+        self.policy = policy
+        self.workload = workload
+        store = try StoreSubject(limit: limit, policy: policy)
+        keys = workload.threads.map { _ in KeyBytes(count: workload.keyCount) }
+        value = Workload.value(bytes: valueBytes)
+        buffers = workload.threads.map { _ in .allocate(byteCount: max(256, valueBytes), alignment: 128) }
+    }
+
+    deinit { for buffer in buffers { buffer.deallocate() } }
+
+    var evictions: Int { store.usage.evictions }
+
+    /// Writes every key once.
+    func fill(mayEvict: Bool = false) throws {
+        let failures = Array(0..<UInt32(workload.keyCount)).withUnsafeBufferPointer { numbers in
+            value.withUnsafeBytes { store.set(numbers, of: keys[0].all, value: $0, milliseconds: Clock.milliseconds) }
+        }
+        guard failures == 0, mayEvict || store.usage.entries == workload.keyCount else {
+            throw ValidationError("the store did not keep all keys")
+        }
+    }
+
+    func get(work thread: Int) -> (operations: Int, misses: Int) {
+        let milliseconds = Clock.milliseconds
+        return workload.threads[thread].next { numbers in
+            (numbers.count, store.copy(numbers, of: keys[thread].all, into: buffers[thread], milliseconds: milliseconds))
+        }
+    }
+
+    func set(work thread: Int) -> (operations: Int, misses: Int) {
+        let milliseconds = Clock.milliseconds
+        return workload.threads[thread].next { numbers in
+            value.withUnsafeBytes { (numbers.count, store.set(numbers, of: keys[thread].all, value: $0, milliseconds: milliseconds)) }
+        }
+    }
+}
+
+/// The clocks of this process.
+enum Clock {
+    /// Since 1970.
+    static var milliseconds: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
+    }
+
+    /// Of no fixed beginning.
+    static var nanoseconds: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
+
+extension StoreSubject.Policy {
+    /// Names separated by commas.
+    static func list(_ text: String) throws -> [StoreSubject.Policy] {
+        try text.split(separator: ",").map {
+            guard let policy = StoreSubject.Policy(rawValue: String($0)) else {
+                throw ValidationError("--policies: \"\($0)\" is not among \(allCases.map(\.rawValue))")
+            }
+            return policy
+        }
+    }
+}
