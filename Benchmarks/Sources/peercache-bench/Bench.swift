@@ -7,5 +7,7 @@ struct Bench: AsyncParsableCommand {
         commandName: "peercache-bench",
         abstract: "Measures PeerCache, side by side with its peers, in the same run.",
         discussion: "Only ratios taken in one run count: subject and baseline take turns, and the median of the pair ratios is reported.",
-        subcommands: [RpcCommand.self, StoreCommand.self, NearCommand.self, RpcPeerCommand.self])
+        subcommands: [
+            RpcCommand.self, StoreCommand.self, NearCommand.self, MemoryCommand.self, MemoryPartCommand.self, RpcPeerCommand.self,
+        ])
 }

@@ -4,8 +4,7 @@ import Foundation
 /// A redis-server of our own, and redis-benchmark against it.
 final class RedisRun {
     let version: String
-    private let server: ChildProcess
-    private let port: Int
+    private let server: ServerProcess
     private let keys: Int
     private let valueBytes: Int
     private let seconds: Double
@@ -21,19 +20,7 @@ final class RedisRun {
         self.keys = keys
         self.valueBytes = valueBytes
         self.seconds = seconds
-        port = try Self.freePort()
-        // The shell stays until its input closes, also after an interrupt, and takes the server with it.
-        server = try ChildProcess(
-            "/bin/sh",
-            [
-                "-c",
-                "trap '' INT TERM HUP; redis-server --port \(port) --bind 127.0.0.1 --save '' --appendonly no >/dev/null & "
-                    + "echo started; cat >/dev/null; kill -9 $!; wait",
-            ])
-        _ = try server.readLine()
-        for _ in 0..<200 where ChildProcess.output(of: "redis-cli", ["-p", "\(port)", "ping"])?.hasPrefix("PONG") != true {
-            usleep(20_000)
-        }
+        server = try ServerProcess("redis-server --port PORT --bind 127.0.0.1 --save '' --appendonly no")
     }
 
     /// GET and SET with so many clients, each for about the time asked for. Blocks.
@@ -48,7 +35,8 @@ final class RedisRun {
 
     private func benchmark(clients: Int, requests: Int) throws -> (get: LoadResult, set: LoadResult) {
         let arguments = [
-            "-p", "\(port)", "-t", "get,set", "-d", "\(valueBytes)", "-r", "\(keys)", "-c", "\(clients)", "-n", "\(requests)", "--csv",
+            "-p", "\(server.port)", "-t", "get,set", "-d", "\(valueBytes)", "-r", "\(keys)", "-c", "\(clients)", "-n", "\(requests)",
+            "--csv",
         ]
         guard let csv = ChildProcess.output(of: "redis-benchmark", arguments),
             let get = Self.result("GET", csv), let set = Self.result("SET", csv)
@@ -66,22 +54,5 @@ final class RedisRun {
             let p99 = column("p99_latency_ms")
         else { return nil }
         return LoadResult(throughput: rate, p50: p50 * 1000, p95: p95 * 1000, p99: p99 * 1000)
-    }
-
-    /// A port that the kernel chose. Free again when this returns, and not given to anybody else soon.
-    private static func freePort() throws -> Int {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
-            }
-        }
-        guard isBound else { throw ValidationError("no free port on 127.0.0.1: \(String(cString: strerror(errno)))") }
-        return Int(UInt16(bigEndian: address.sin_port))
     }
 }
