@@ -8,6 +8,7 @@ struct Bench: AsyncParsableCommand {
         abstract: "Measures PeerCache, side by side with its peers, in the same run.",
         discussion: "Only ratios taken in one run count: subject and baseline take turns, and the median of the pair ratios is reported.",
         subcommands: [
-            RpcCommand.self, StoreCommand.self, NearCommand.self, MemoryCommand.self, MemoryPartCommand.self, RpcPeerCommand.self,
+            RpcCommand.self, StoreCommand.self, NearCommand.self, MemoryCommand.self, ExpiryCommand.self, MemoryPartCommand.self,
+            RpcPeerCommand.self,
         ])
 }
