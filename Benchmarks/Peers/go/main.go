@@ -131,9 +131,10 @@ func main() {
 	}
 }
 
-// Result has nanoseconds per operation of each thread.
+// Result has nanoseconds per operation of each thread, by the wall's clock and by the thread's.
 type Result struct {
 	Nanoseconds []float64 `json:"nanoseconds"`
+	Used        []float64 `json:"used"`
 	Operations  int       `json:"operations"`
 	Misses      int       `json:"misses"`
 }
@@ -141,7 +142,7 @@ type Result struct {
 var positions [16]int // where the thread goes on in its sequence
 
 func run(cache system, operation string, threads int, seconds float64, keys [][]string, sequences [][]uint32, valueBytes int) Result {
-	result := Result{Nanoseconds: make([]float64, threads)}
+	result := Result{Nanoseconds: make([]float64, threads), Used: make([]float64, threads)}
 	var ready, done sync.WaitGroup
 	var lock sync.Mutex
 	start := make(chan struct{})
@@ -156,7 +157,7 @@ func run(cache system, operation string, threads int, seconds float64, keys [][]
 			numbers, position, operations, misses := sequences[thread], positions[thread], 0, 0
 			ready.Done()
 			<-start
-			begin := time.Now()
+			begin, beginUsed := time.Now(), used()
 			for time.Since(begin).Seconds() < seconds {
 				if position+batch > len(numbers) {
 					position = 0
@@ -165,10 +166,11 @@ func run(cache system, operation string, threads int, seconds float64, keys [][]
 				position += batch
 				operations += batch
 			}
-			elapsed := time.Since(begin)
+			elapsed, elapsedUsed := time.Since(begin), used()-beginUsed
 			positions[thread] = position
 			lock.Lock()
 			result.Nanoseconds[thread] = float64(elapsed.Nanoseconds()) / float64(operations)
+			result.Used[thread] = float64(elapsedUsed) / float64(operations)
 			result.Operations += operations
 			result.Misses += misses
 			lock.Unlock()
@@ -192,6 +194,14 @@ func pin(core int) {
 	var mask [16]uint64
 	mask[core/64] = 1 << (core % 64)
 	syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(mask), uintptr(unsafe.Pointer(&mask)))
+}
+
+// used is the CPU time of the calling thread in nanoseconds.
+func used() int64 {
+	const threadClock = 3 // CLOCK_THREAD_CPUTIME_ID
+	var time syscall.Timespec
+	syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, threadClock, uintptr(unsafe.Pointer(&time)), 0)
+	return time.Nano()
 }
 
 func readSequence(path string) []uint32 {

@@ -4,13 +4,14 @@ import java.io.BufferedReader;
 import java.io.File;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.lang.management.ManagementFactory;
+import java.lang.management.ThreadMXBean;
 import java.nio.ByteOrder;
 import java.nio.IntBuffer;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.StringJoiner;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -25,6 +26,7 @@ import java.util.concurrent.Future;
  */
 public final class CaffeinePeer {
     static final int BATCH = 1024;
+    static final ThreadMXBean CLOCK = ManagementFactory.getThreadMXBean();
 
     final Cache<String, byte[]> cache;
     final int valueBytes;
@@ -81,11 +83,12 @@ public final class CaffeinePeer {
         throw new IOException("cannot pin " + name);
     }
 
-    long misses(Worker worker, String operation, double seconds, CountDownLatch start, double[] nanoseconds, long[] operations, int thread)
+    long misses(Worker worker, String operation, double seconds, CountDownLatch start, double[] nanoseconds, double[] used,
+            long[] operations, int thread)
             throws InterruptedException {
         start.countDown();
         start.await();
-        long misses = 0, count = 0, begin = System.nanoTime(), now = begin;
+        long misses = 0, count = 0, beginUsed = CLOCK.getCurrentThreadCpuTime(), begin = System.nanoTime(), now = begin;
         long length = (long) (seconds * 1e9);
         while (now - begin < length) {
             if (worker.position + BATCH > worker.numbers.length) worker.position = 0;
@@ -95,6 +98,7 @@ public final class CaffeinePeer {
             now = System.nanoTime();
         }
         nanoseconds[thread] = (double) (now - begin) / count;
+        used[thread] = (double) (CLOCK.getCurrentThreadCpuTime() - beginUsed) / count;
         operations[thread] = count;
         return misses;
     }
@@ -117,19 +121,18 @@ public final class CaffeinePeer {
 
     String run(Worker[] workers, String operation, int threads, double seconds) throws Exception {
         CountDownLatch start = new CountDownLatch(threads);
-        double[] nanoseconds = new double[threads];
+        double[] nanoseconds = new double[threads], used = new double[threads];
         long[] operations = new long[threads];
         Future<?>[] results = new Future<?>[threads];
         for (int index = 0; index < threads; index++) {
             int thread = index;
             results[index] = workers[index].executor.submit(
-                () -> misses(workers[thread], operation, seconds, start, nanoseconds, operations, thread));
+                () -> misses(workers[thread], operation, seconds, start, nanoseconds, used, operations, thread));
         }
         long misses = 0;
         for (Future<?> result : results) misses += (Long) result.get();
-        StringJoiner list = new StringJoiner(",", "[", "]");
-        for (double value : nanoseconds) list.add(Double.toString(value));
-        return "{\"nanoseconds\":" + list + ",\"operations\":" + Arrays.stream(operations).sum() + ",\"misses\":" + misses + "}";
+        return "{\"nanoseconds\":" + Arrays.toString(nanoseconds) + ",\"used\":" + Arrays.toString(used) + ",\"operations\":"
+            + Arrays.stream(operations).sum() + ",\"misses\":" + misses + "}";
     }
 
     public static void main(String[] arguments) throws Exception {

@@ -29,7 +29,7 @@ struct NearCommand: AsyncParsableCommand {
 
     func run() async throws {
         options.printMachine()
-        var contest = Contest()
+        var contest = Contest(options)
         for keyCount in try options.keyCounts {
             let workload = try options.workload(keyCount: keyCount)
             var runs: [any NearRun] = []

@@ -34,7 +34,7 @@ struct StoreCommand: AsyncParsableCommand {
 
     func run() async throws {
         options.printMachine()
-        var contest = Contest()
+        var contest = Contest(options)
         if try chosenOperations.contains(.get) {
             for keyCount in try options.keyCounts { try await get(keyCount, &contest) }
         }

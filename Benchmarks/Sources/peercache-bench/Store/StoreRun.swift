@@ -49,23 +49,6 @@ final class StoreRun: @unchecked Sendable {
     }
 }
 
-/// The clocks of this process.
-enum Clock {
-    /// Since 1970.
-    static var milliseconds: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
-    }
-
-    /// Of no fixed beginning.
-    static var nanoseconds: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-    }
-}
-
 extension StoreSubject.Policy {
     /// Names separated by commas.
     static func list(_ text: String) throws -> [StoreSubject.Policy] {

@@ -12,6 +12,8 @@ struct ContestOptions: ParsableArguments {
     @Option(help: "Bytes of a value.") var valueBytes = 100
     @Option(help: "Seed of the key sequences.") var seed: UInt64 = 1
     @Option(help: "Folder with the programs that Benchmarks/Peers/build makes.") var peers = PeerProgram.folder
+    @Flag(help: "Count the CPU time of threads: for busy machines. What they wait for a lock or a core does not count then.")
+    var cpuTime = false
     @Flag(help: "Without other systems.") var noPeers = false
 
     func validate() throws {
@@ -59,7 +61,10 @@ struct ContestOptions: ParsableArguments {
 /// Ours and the others, in turn.
 struct Contest {
     private(set) var measurements = Measurements()
+    private let countsUsed: Bool
     private var quiet = Quiet()
+
+    init(_ options: ContestOptions) { countsUsed = options.cpuTime }
 
     /// One turn of each: nanoseconds per operation and thread.
     /// - Parameter others: each with its name of the operation.
@@ -69,19 +74,20 @@ struct Contest {
         _ metric: String, threads: Int, seconds: Double, others: [(program: PeerProgram, operation: String)],
         ours: (Int) async -> ThreadResult
     ) async throws -> Double {
-        let own = await quiet.measure { await ours(threads) }
+        let attempts = countsUsed ? 1 : 4
+        let own = await quiet.measure(attempts: attempts) { await ours(threads) }
         guard own.misses == 0 else { throw ValidationError("\(metric): \(own.misses) of \(own.operations) operations found nothing") }
         let name = "\(metric).threads\(threads)"
-        if others.isEmpty { measurements.add(name, own.mean, "ns") }
+        if others.isEmpty { measurements.add(name, own.mean(ofUsed: countsUsed), "ns") }
         for (program, operation) in others {
-            let theirs = try await quiet.measure(process: program.processIdentifier) {
+            let theirs = try await quiet.measure(process: program.processIdentifier, attempts: attempts) {
                 try program.run(operation, threads: threads, seconds: seconds)
             }
             let misses = Double(theirs.misses) / Double(max(1, theirs.operations))
             if misses > 0.001 { Report.progress("\(program.system.rawValue) missed \(misses * 100) % of its \(operation)s") }
-            measurements.add(name, own.mean, "ns", peer: (program.system.rawValue, theirs.mean))
+            measurements.add(name, own.mean(ofUsed: countsUsed), "ns", peer: (program.system.rawValue, theirs.mean(ofUsed: countsUsed)))
         }
-        return own.mean
+        return own.mean(ofUsed: countsUsed)
     }
 
     /// Throughput at several threads over that at one.

@@ -32,6 +32,7 @@ final class PeerProgram {
 
     private struct Answer: Decodable {
         var nanoseconds: [Double]
+        var used: [Double]
         var operations: Int
         var misses: Int
     }
@@ -40,7 +41,8 @@ final class PeerProgram {
     func run(_ operation: String, threads: Int, seconds: Double) throws -> ThreadResult {
         try process.send("\(operation) \(threads) \(seconds)")
         let answer = try JSONDecoder().decode(Answer.self, from: Data(process.readLine().utf8))
-        return ThreadResult(nanoseconds: answer.nanoseconds, operations: answer.operations, misses: answer.misses)
+        return ThreadResult(
+            nanoseconds: answer.nanoseconds, used: answer.used, operations: answer.operations, misses: answer.misses)
     }
 
     func stop() { process.stop() }

@@ -1,5 +1,4 @@
 import CAffinity
-import Dispatch
 import Foundation
 import Synchronization
 
@@ -7,12 +6,14 @@ import Synchronization
 struct ThreadResult {
     /// Per operation, of each thread.
     var nanoseconds: [Double]
+    /// The same by the threads' own clocks, which stand still while a thread waits for a lock or a core.
+    var used: [Double]
     var operations = 0
     /// Operations that found nothing.
     var misses = 0
 
     /// Mean over the threads.
-    var mean: Double { nanoseconds.reduce(0, +) / Double(max(1, nanoseconds.count)) }
+    func mean(ofUsed: Bool) -> Double { (ofUsed ? used : nanoseconds).reduce(0, +) / Double(max(1, nanoseconds.count)) }
 }
 
 /// Threads that repeat something for a time, each on a core of its own.
@@ -28,15 +29,16 @@ enum PinnedThreads {
                 Thread.detachNewThread {
                     _ = peercache_bench_pin(Int32(core(of: thread)))
                     meeting.arrive()
-                    let begin = DispatchTime.now().uptimeNanoseconds, end = begin + UInt64(seconds * 1e9)
+                    let beginUsed = Clock.usedNanoseconds, begin = Clock.nanoseconds, end = begin + UInt64(seconds * 1e9)
                     var now = begin, operations = 0, misses = 0
                     while now < end {
                         let done = batch(thread)
                         operations += done.operations
                         misses += done.misses
-                        now = DispatchTime.now().uptimeNanoseconds
+                        now = Clock.nanoseconds
                     }
-                    if let result = meeting.leave(thread, Double(now - begin) / Double(max(1, operations)), operations, misses) {
+                    let used = Clock.usedNanoseconds - beginUsed
+                    if let result = meeting.leave(thread, now - begin, used, operations, misses) {
                         continuation.resume(returning: result)
                     }
                 }
@@ -52,7 +54,8 @@ enum PinnedThreads {
 
         init(_ threads: Int) {
             self.threads = threads
-            result = Mutex((ThreadResult(nanoseconds: Array(repeating: 0, count: threads)), threads))
+            let zeros = [Double](repeating: 0, count: threads)
+            result = Mutex((ThreadResult(nanoseconds: zeros, used: zeros), threads))
         }
 
         /// Returns when all have arrived.
@@ -62,9 +65,10 @@ enum PinnedThreads {
         }
 
         /// - Returns: the result, for the last to leave.
-        func leave(_ thread: Int, _ nanoseconds: Double, _ operations: Int, _ misses: Int) -> ThreadResult? {
+        func leave(_ thread: Int, _ nanoseconds: UInt64, _ used: UInt64, _ operations: Int, _ misses: Int) -> ThreadResult? {
             result.withLock { result in
-                result.sum.nanoseconds[thread] = nanoseconds
+                result.sum.nanoseconds[thread] = Double(nanoseconds) / Double(max(1, operations))
+                result.sum.used[thread] = Double(used) / Double(max(1, operations))
                 result.sum.operations += operations
                 result.sum.misses += misses
                 result.left -= 1
