@@ -13,7 +13,7 @@ final class TransportBench: Sendable {
     let settings = SettingsFingerprint(hashKey: 7)
     let port: UInt16
 
-    init() async throws {
+    init(limits: (inout ConnectionLimits) -> Void = { _ in }) async throws {
         var configuration = TransportConfiguration(
             handshake: try HandshakeConfiguration(cluster: "bench", security: .insecure, me: Self.id), settings: settings,
             bind: PeerAddress(host: "127.0.0.1", port: 0),
@@ -23,6 +23,7 @@ final class TransportBench: Sendable {
         configuration.limits.requestsMax = 100
         // A test's peer says only what the test needs, however slow the machine is.
         configuration.limits.silentMax = .seconds(100)
+        limits(&configuration.limits)
         (configuration.gossip.quietAfter, configuration.gossip.silentAfter) = (.seconds(100), .seconds(200))
         transport = PeerTransport(configuration, clock: ClusterClock(), directory: ConnectionDirectory(), requestHandler: handler)
         port = try await transport.start().port
@@ -38,8 +39,10 @@ final class TransportBench: Sendable {
         return try #require(transport.directory.connection(to: id))
     }
 
-    static func run(_ body: (TransportBench) async throws -> Void) async throws {
-        let bench = try await TransportBench()
+    static func run(
+        limits: (inout ConnectionLimits) -> Void = { _ in }, _ body: (TransportBench) async throws -> Void
+    ) async throws {
+        let bench = try await TransportBench(limits: limits)
         do { try await body(bench) } catch {
             await bench.transport.stop()
             throw error

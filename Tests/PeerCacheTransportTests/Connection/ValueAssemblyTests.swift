@@ -29,8 +29,9 @@ private final class Bench {
         limits.assembliesMax = 3
         return limits
     }()
-    private var request: ValueAssembly.Header {
-        var request = OwnedRequest(kind: .set)
+    private var request: ValueAssembly.Header { request(.set) }
+    private func request(_ kind: RequestKind) -> ValueAssembly.Header {
+        var request = OwnedRequest(kind: kind)
         (request.key, request.cache) = ([1, 2], [3])
         var header: ValueAssembly.Header?
         request.withWire { header = .request(StoredRequest($0)) }
@@ -76,6 +77,71 @@ private final class Bench {
         #expect(assembly.begin(1, request, bytes: 3))
         #expect(try assembly.add([1, 2], 1) == nil)
         #expect(throws: WireError.badChunk) { try assembly.add([3, 4], 1) }
+    }
+
+    /// However much room the value has left.
+    @Test func chunksHaveABound() throws {
+        let chunkBytes = WireLimits.chunkBytes
+        let assembly = Bench(ConnectionLimits())
+        #expect(assembly.begin(1, request, bytes: UInt64(2 * chunkBytes)))
+        #expect(try assembly.add([UInt8](repeating: 1, count: chunkBytes), 1) == nil)
+        #expect(throws: WireError.badChunk) { try assembly.add([UInt8](repeating: 1, count: chunkBytes + 1), 1) }
+        #expect(assembly.begin(2, request, bytes: UInt64(2 * chunkBytes)))
+        #expect(throws: WireError.badChunk) { try assembly.add([UInt8](repeating: 1, count: chunkBytes + 1), 2) }
+    }
+
+    /// Chunks of any size, empty ones too, come to the value that was announced, and only then.
+    @Test func emptyChunksAddNothing() throws {
+        let assembly = Bench(limits)
+        #expect(assembly.begin(1, request, bytes: 2))
+        for _ in 0..<1000 { #expect(try assembly.add([], 1) == nil) }
+        #expect(try assembly.add([7], 1) == nil)
+        for _ in 0..<1000 { #expect(try assembly.add([], 1) == nil) }
+        #expect(try assembly.add([8], 1)?.value == ByteBuffer(bytes: [7, 8]))
+    }
+
+    /// Only requests count: an answer was asked for, and its request has its own bound.
+    @Test func aCompleteValueMakesRoom() throws {
+        var limits = limits
+        limits.assembliesMax = 2
+        let assembly = Bench(limits)
+        for id in 1...20 as ClosedRange<UInt64> { #expect(assembly.begin(id, response, bytes: 1)) }
+        for id in 1...2 as ClosedRange<UInt64> { #expect(assembly.begin(id, request, bytes: 1000)) }
+        #expect(!assembly.begin(3, request, bytes: 1000))
+        let value = [UInt8](repeating: 5, count: 1000)
+        for id in 3...50 as ClosedRange<UInt64> {
+            #expect(try assembly.add(value, id - 2)?.value == ByteBuffer(bytes: value))
+            #expect(assembly.begin(id, request, bytes: 1000))
+            #expect(!assembly.begin(id + 1, request, bytes: 1000))
+        }
+    }
+
+    /// Who gives up withdraws the own request, and nothing else under that id.
+    @Test func givingUpWithdrawsNoCopyAndNoAnswer() throws {
+        let assembly = Bench(limits)
+        #expect(assembly.begin(1, request(.apply), bytes: 1) && assembly.begin(2, response, bytes: 1))
+        #expect(assembly.begin(3, request, bytes: 1) && assembly.begin(4, request, bytes: 1))
+        for id in 1...3 as ClosedRange<UInt64> { assembly.cancel(id) }
+        #expect(try assembly.add([9], 1) != nil)
+        #expect(try assembly.add([9], 2, isResponse: true) != nil)
+        #expect(try assembly.add([9], 3) == nil)
+        #expect(try assembly.add([9], 4) != nil)
+    }
+
+    /// The time runs from the announcement: bytes that drip in do not prolong it.
+    @Test func whoDripsIsDropped() throws {
+        let assembly = Bench(limits)
+        let timeout = limits.assemblyTimeout.nanosecondsSaturating
+        #expect(assembly.begin(1, request, bytes: 1000, now: 5))
+        #expect(assembly.begin(2, request, bytes: 2, now: 6))
+        for step in 1...10 as ClosedRange<Int64> {
+            #expect(try assembly.add([1], 1) == nil)
+            assembly.expire(now: 5 + timeout / 10 * step)
+        }
+        assembly.expire(now: 6 + timeout)
+        // The other one is younger.
+        #expect(try assembly.add([1, 2], 2)?.value == ByteBuffer(bytes: [1, 2]))
+        #expect(try assembly.add([UInt8](repeating: 1, count: 990), 1) == nil)
     }
 
     @Test func theSlowAreDropped() throws {
