@@ -6,16 +6,21 @@ internal import PeerCacheTransport
 /// store into the outgoing frame.
 final class RequestServer: PeerRequestHandler {
     private let peer: PeerCore
-    /// Remote callers that wait for a load, so that their giving up can release them.
-    private let waiting = Lock<[RemoteCall: (cache: CacheCore, waiter: WaiterID)]>([:])
     /// Requests of one connection that wait for loads or acks.
     static let waitingPerPeerMax = 4096
-    private let waitingCounts = Lock<[ConnectionID: Int]>([:])
 
-    private struct RemoteCall: Hashable {
-        let connection: ConnectionID
-        let request: UInt64
+    private struct Load {
+        let cache: CacheCore
+        var waiter: WaiterID
     }
+    /// What waits on behalf of one connection.
+    private struct Caller {
+        var count = 0
+        /// Loads by request and ticket, so that giving up can release them. A batch waits for many; so does an id that is used twice.
+        var loads: [UInt64: [UInt64: Load]] = [:]
+        var lastTicket: UInt64 = 0
+    }
+    private let callers = Lock<[ConnectionID: Caller]>([:])
 
     init(peer: PeerCore) { self.peer = peer }
 
@@ -39,8 +44,7 @@ final class RequestServer: PeerRequestHandler {
     }
 
     func cancelled(requestID: UInt64, on connection: PeerConnection) {
-        let call = RemoteCall(connection: connection.id, request: requestID)
-        if let (cache, waiter) = waiting.withLock({ $0.removeValue(forKey: call) }) { cache.abandon(waiter) }
+        abandon(callers.withLock { $0[connection.id]?.loads.removeValue(forKey: requestID) })
     }
 
     func invalidated(_ invalidation: WireInvalidation, by other: PeerID) {
@@ -50,13 +54,8 @@ final class RequestServer: PeerRequestHandler {
     }
 
     func closed(_ connection: PeerConnection) {
-        let gone = waiting.withLock { waiting in
-            let gone = waiting.filter { $0.key.connection == connection.id }
-            for call in gone.keys { waiting[call] = nil }
-            return Array(gone.values)
-        }
-        for (cache, waiter) in gone { cache.abandon(waiter) }
-        waitingCounts.withLock { $0[connection.id] = nil }
+        let caller = callers.withLock { $0.removeValue(forKey: connection.id) }
+        for (_, loads) in caller?.loads.sorted(by: { $0.key < $1.key }) ?? [] { abandon(loads) }
     }
 
     // MARK: Reads
@@ -90,25 +89,35 @@ final class RequestServer: PeerRequestHandler {
         load(cache, Array(request.key), hash, connection, id) { outcome in connection.respond(id: id, outcome) }
     }
 
-    /// Joins a load on behalf of a remote caller.
+    /// Joins a load on behalf of a remote caller. On the connection's event loop, so that nobody gives up meanwhile.
     private func load(
-        _ cache: CacheCore, _ key: [UInt8], _ hash: UInt64, _ connection: PeerConnection, _ request: UInt64?,
+        _ cache: CacheCore, _ key: [UInt8], _ hash: UInt64, _ connection: PeerConnection, _ request: UInt64,
         _ answer: @escaping @Sendable (Result<LoadOutcome, any Error>) -> Void
     ) {
-        guard enter(connection) else { return answer(.failure(PeerCacheError(.overloaded, "too many requests of one peer wait"))) }
-        let call = request.map { RemoteCall(connection: connection.id, request: $0) }
-        let isDone = Lock(false)
+        let entered = callers.withLock { callers -> UInt64? in
+            guard Self.enter(connection, &callers) else { return nil }
+            callers[connection.id]?.lastTicket += 1
+            guard let ticket = callers[connection.id]?.lastTicket else { return nil }
+            callers[connection.id]?.loads[request, default: [:]][ticket] = Load(cache: cache, waiter: 0)
+            return ticket
+        }
+        guard let ticket = entered else {
+            return answer(.failure(PeerCacheError(.overloaded, "too many requests of one peer wait")))
+        }
         let waiter = cache.load(key, hash) { result in
-            isDone.withLock { $0 = true }
-            self.leave(connection)
-            if let call { self.waiting.withLock { $0[call] = nil } }
+            self.callers.withLock { callers in
+                Self.leave(connection, &callers)
+                callers[connection.id]?.loads[request]?[ticket] = nil
+                if callers[connection.id]?.loads[request]?.isEmpty == true { callers[connection.id]?.loads[request] = nil }
+            }
             answer(result)
         }
-        // Kept only while it waits; the answer may have come already.
-        guard let call else { return }
-        self.waiting.withLock { waiting in
-            if !isDone.withLock({ $0 }) { waiting[call] = (cache, waiter) }
-        }
+        // Gone again when the answer has come already.
+        callers.withLock { $0[connection.id]?.loads[request]?[ticket]?.waiter = waiter }
+    }
+
+    private func abandon(_ loads: [UInt64: Load]?) {
+        for (_, load) in loads?.sorted(by: { $0.key < $1.key }) ?? [] { load.cache.abandon(load.waiter) }
     }
 
     private func getMany(_ cache: CacheCore, _ request: WireRequest, _ connection: PeerConnection) {
@@ -130,8 +139,7 @@ final class RequestServer: PeerRequestHandler {
                 batch.fill(index, .init(status: .noLoader))
                 continue
             }
-            // Giving up on the batch leaves its loads to their deadline.
-            load(cache, Array(key), hash, connection, nil) { batch.fill(index, $0) }
+            load(cache, Array(key), hash, connection, request.id) { batch.fill(index, $0) }
         }
         batch.dispatched()
     }
@@ -215,20 +223,19 @@ final class RequestServer: PeerRequestHandler {
         connection.respond(response)
     }
 
-    private func enter(_ connection: PeerConnection) -> Bool {
-        waitingCounts.withLock { counts in
-            let count = counts[connection.id, default: 0]
-            guard count < Self.waitingPerPeerMax else { return false }
-            counts[connection.id] = count + 1
-            return true
-        }
+    private func enter(_ connection: PeerConnection) -> Bool { callers.withLock { Self.enter(connection, &$0) } }
+
+    private func leave(_ connection: PeerConnection) { callers.withLock { Self.leave(connection, &$0) } }
+
+    private static func enter(_ connection: PeerConnection, _ callers: inout [ConnectionID: Caller]) -> Bool {
+        guard callers[connection.id, default: Caller()].count < waitingPerPeerMax else { return false }
+        callers[connection.id, default: Caller()].count += 1
+        return true
     }
 
-    private func leave(_ connection: PeerConnection) {
-        waitingCounts.withLock { counts in
-            guard let count = counts[connection.id] else { return }
-            counts[connection.id] = count > 1 ? count - 1 : nil
-        }
+    /// Nobody to be found: the connection is closed.
+    private static func leave(_ connection: PeerConnection, _ callers: inout [ConnectionID: Caller]) {
+        callers[connection.id]?.count -= 1
     }
 }
 
