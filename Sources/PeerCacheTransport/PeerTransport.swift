@@ -149,9 +149,9 @@ extension PeerTransport {
                 .childChannelOption(.maxMessagesPerRead, value: 4)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        guard self.admit(channel) else { throw ChannelError.ioOnClosedChannel }
+                        guard let id = self.admit(channel) else { throw ChannelError.ioOnClosedChannel }
                         let handler = PeerChannelHandler(
-                            id: self.admission.inboundID(), owner: self,
+                            id: id, owner: self,
                             phase: .listening(ListenerHandshake(self.configuration.handshake), hasAnswered: false))
                         try channel.pipeline.syncOperations.addHandler(handler)
                     }
@@ -183,14 +183,18 @@ extension PeerTransport {
             }
     }
 
-    /// Counts a channel that was accepted; false: there are too many unfinished handshakes.
-    private func admit(_ channel: any Channel) -> Bool {
-        guard let ticket = admission.begin(host: channel.remoteAddress?.ipAddress ?? "") else {
+    /// Counts a channel that was accepted; nil: there are too many.
+    private func admit(_ channel: any Channel) -> ConnectionID? {
+        guard let (id, displaced) = admission.begin(channel) else {
             countsState.withLock { $0.handshakesRefused += 1 }
-            return false
+            return nil
         }
-        channel.closeFuture.whenComplete { _ in self.admission.end(ticket) }
-        return keep(channel)
+        if let displaced {
+            countsState.withLock { $0.handshakesRefused += 1 }
+            displaced.close(promise: nil)
+        }
+        channel.closeFuture.whenComplete { _ in self.admission.ended(id) }
+        return keep(channel) ? id : nil
     }
 
     private func keep(_ channel: any Channel) -> Bool {
@@ -267,6 +271,7 @@ extension PeerTransport: PeerChannelOwner {
     func mayAgree() -> Bool { admission.mayAgree(nowNanoseconds: ClusterClock.monotonicNanoseconds) }
 
     func established(_ connection: PeerConnection) {
+        admission.finished(connection.id)
         countsState.withLock { $0.connectionsOpened += 1 }
         directory.add(connection)
         membership?.handle(.connection(connection.id, .established(connection.record)))

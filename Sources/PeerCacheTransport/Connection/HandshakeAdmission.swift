@@ -1,47 +1,62 @@
+internal import NIOCore
 internal import PeerCacheCore
 
 /// Bounds what strangers can cost before they have proved anything (`SECURITY.md` §4).
+///
+/// Where too many shake hands, the one that has been at it longest gives way: an honest handshake is over within milliseconds, so strangers
+/// that only hold connections keep nobody out.
 final class HandshakeAdmission: Sendable {
     /// Accepted connections, members' included.
     static let connectionsMax = 4096
+    /// Accepted connections without a finished handshake.
+    static let pendingMax = 64
+    /// Of those, from one address.
+    static let pendingPerHostMax = 8
     /// Key agreements per second.
     static let agreementsPerSecond = 200
-    /// Connections from one address that is not loopback: tests and demos put a whole cluster behind loopback.
-    static let connectionsPerHostMax = 256
 
+    private struct Pending {
+        let id: ConnectionID
+        let host: String
+        let channel: any Channel
+    }
     private struct State {
         var nextID: UInt64 = 0
         var count = 0
-        var byHost: [String: Int] = [:]
+        /// Oldest first.
+        var pending: [Pending] = []
         var agreements = Double(HandshakeAdmission.agreementsPerSecond)
         var refilledNanoseconds: Int64 = 0
     }
     private let state = Lock(State())
 
-    func inboundID() -> ConnectionID {
-        state.withLock { state in
-            state.nextID &+= 1
-            return GossipMachine.inbound(state.nextID)
-        }
-    }
-
-    /// Nil: too many. Give the ticket back with ``end(_:)`` when the channel is closed.
-    func begin(host: String) -> String? {
-        state.withLock { state in
-            let ofHost = state.byHost[host, default: 0]
-            let isLoopback = host.hasPrefix("127.") || host == "::1"
-            guard state.count < Self.connectionsMax, isLoopback || ofHost < Self.connectionsPerHostMax else { return nil }
+    /// Takes in an accepted channel. Nil: there are too many. Otherwise tell ``finished(_:)`` and ``ended(_:)``.
+    /// - Returns: the channel's id, and the one to close for it.
+    func begin(_ channel: any Channel) -> (id: ConnectionID, displaced: (any Channel)?)? {
+        let host = channel.remoteAddress?.ipAddress ?? ""
+        return state.withLock { state in
+            guard state.count < Self.connectionsMax else { return nil }
+            var oldest = state.pending.count < Self.pendingMax ? nil : state.pending.startIndex
+            if state.pending.count(where: { $0.host == host }) >= Self.pendingPerHostMax {
+                oldest = state.pending.firstIndex { $0.host == host }
+            }
+            let displaced = oldest.map { state.pending.remove(at: $0).channel }
             state.count += 1
-            state.byHost[host] = ofHost + 1
-            return host
+            state.nextID &+= 1
+            let id = GossipMachine.inbound(state.nextID)
+            state.pending.append(Pending(id: id, host: host, channel: channel))
+            return (id, displaced)
         }
     }
 
-    func end(_ host: String) {
+    /// The other end has proved who it is.
+    func finished(_ id: ConnectionID) { state.withLock { $0.pending.removeAll { $0.id == id } } }
+
+    /// The channel is closed.
+    func ended(_ id: ConnectionID) {
         state.withLock { state in
             state.count -= 1
-            let rest = state.byHost[host, default: 1] - 1
-            state.byHost[host] = rest > 0 ? rest : nil
+            state.pending.removeAll { $0.id == id }
         }
     }
 

@@ -17,23 +17,30 @@ final class RawPeer {
         try await NIOThreadPool.singleton.runIfActive(body)
     }
 
-    init(port: UInt16) throws {
+    /// - Parameter host: the last byte of the loopback address to dial from.
+    init(port: UInt16, from host: UInt8 = 1) throws {
         descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        let size = socklen_t(MemoryLayout.size(ofValue: address))
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
-        }
-        guard result == 0 else { throw Failed(call: "connect", errno: errno) }
+        let result = Self.withAddress(host, 0) { bind(descriptor, $0, $1) }
+        guard result == 0 else { throw Failed(call: "bind", errno: errno) }
+        let connected = Self.withAddress(1, port) { connect(descriptor, $0, $1) }
+        guard connected == 0 else { throw Failed(call: "connect", errno: errno) }
         var patience = timeval(tv_sec: 20, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout.size(ofValue: patience)))
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout.size(ofValue: patience)))
     }
 
     deinit { close(descriptor) }
+
+    private static func withAddress(_ host: UInt8, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt) -> CInt {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = (0x7F00_0000 | UInt32(host)).bigEndian
+        let size = socklen_t(MemoryLayout.size(ofValue: address))
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, size) }
+        }
+    }
 
     /// Hello, finish and hello frame at once: without a secret the finish is known before the answer.
     static func introduction(of id: PeerID, _ configuration: HandshakeConfiguration, _ settings: SettingsFingerprint) -> [UInt8] {
