@@ -92,10 +92,11 @@ import Testing
         await withTaskGroup(of: Bool.self) { group in
             for reader in 1...2 as ClosedRange<UInt64> {
                 group.addTask {
-                    var random = SeededRandom(seed: reader), isGood = true, found = 0
-                    while isOver.value == 0 {
-                        // There may be fewer threads than tasks.
-                        if random.next() % 1024 == 0 { await Task.yield() }
+                    var random = SeededRandom(seed: reader), isGood = true, found = 0, looks = 0
+                    // At least so many, whenever it gets a thread.
+                    while isOver.value == 0 || looks < 20_000 {
+                        looks += 1
+                        if looks % 1024 == 0 { await Task.yield() }
                         let number = Int.random(in: 0..<keys.count, using: &random)
                         guard let value = near.get(keys[number]) else { continue }
                         isGood = isGood && value % keys.count == number
@@ -115,6 +116,7 @@ import Testing
                         near.insert(keys[number], step * keys.count + number, stamp: UInt64(step), count: count)
                     }
                     if step % 10_000 == 0 { store.removeAll() }
+                    if step % 256 == 0 { await Task.yield() }
                 }
                 isOver.living.store(1, ordering: .relaxed)
                 return true
