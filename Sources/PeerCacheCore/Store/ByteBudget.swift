@@ -47,7 +47,7 @@ struct ByteBudget: ~Copyable {
     func release(_ bytes: Int) { countedBytes.wrappingSubtract(bytes, ordering: .relaxed) }
 }
 
-/// What the allocator really takes for a request.
+/// What malloc really takes for a request: for the few things that are not in the arena.
 enum AllocatorClass {
     /// From here on glibc maps pages of their own.
     private static let mappedBytes = 128 << 10
@@ -57,7 +57,4 @@ enum AllocatorClass {
         let withHeader = bytes + 16
         return bytes >= mappedBytes ? (withHeader + 4095) & ~4095 : max(32, (withHeader + 15) & ~15)
     }
-
-    /// Bytes usable in an allocation that was counted as `charge`.
-    static func usable(_ charge: Int) -> Int { charge - 16 }
 }

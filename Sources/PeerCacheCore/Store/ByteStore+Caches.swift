@@ -16,7 +16,8 @@ extension ByteStore {
             case .index(let index): return CacheIndex(index)
             case .full: throw .tooManyCaches(max: CacheTable.cachesMax)
             case .needs(let bytes):
-                guard makeRoom(bytes, from: shared.ages.pointee.next(), except: nil) else {
+                if shared.arena.pointee.trim(shared.budget.pointee, for: bytes) > 0 { continue }
+                guard makePages(1, from: shared.ages.pointee.next(), except: nil) > 0 else {
                     throw .noRoom(bytes: bytes, limit: shared.budget.pointee.limit)
                 }
             }

@@ -32,19 +32,24 @@ extension ByteStore {
     /// exactly once; what is written, dropped or replaced meanwhile is seen or not.
     ///
     /// Entries dead at `now` or cleared are dropped instead of seen; so a bucket's floor, read after its last entry, covers them.
+    ///
+    /// The id's hash has its lower half zero: the store keeps the upper one.
     /// - Parameter cursor: fresh at the start; says where the next call goes on.
     /// - Returns: true when the slot is finished, also when it is absent.
     package func forEach(
         in slot: Slot, from cursor: inout SlotCursor, bytesMax: Int, now: Tick, _ body: (KeyID, RawSpan, EntryInfo, RawSpan) -> Void
     ) -> Bool {
         guard !cursor.isFinished, let cell = shard(ofSlot: slot.index) else { return true }
-        var position = cursor
-        let isFinished = cell.pointee.lock.withLock { shard in
-            shard.page(slot.index, &position, bytesMax: bytesMax, now: now) { id, key, info, value in
-                body(id, key.bytes, info, value.bytes)
+        while true {
+            var (position, seen) = (cursor, 0)
+            let isFinished = cell.pointee.lock.withLock { shard in
+                shard.page(slot.index, &position, bytesMax: bytesMax, now: now) { id, key, info, value in
+                    seen += 1
+                    body(id, key.bytes, info, value.bytes)
+                }
             }
+            cursor = position
+            if isFinished || seen > 0 { return isFinished }  // a page without entries is none
         }
-        cursor = position
-        return isFinished
     }
 }

@@ -13,28 +13,22 @@ extension ByteStore {
         var startsShard = false
     }
 
-    /// Looks per wanted drop.
-    private static let looksPerDrop = 16
     private static let dropsPerLock = 64
+    private static let looksPerLock = 1024
 
-    /// Drops entries whose time is up, up to `entriesMax`, and looks at 16 times as many at most, going on where the last call ended. To be
-    /// called regularly: an idle store gives memory back too.
+    /// Drops entries whose time is up, up to `entriesMax`, at most 64 under one lock, shard after shard. To be called regularly: an idle
+    /// store gives memory back too.
     /// - Returns: entries dropped.
     package func expire(now: Tick, entriesMax: Int) -> Int {
-        var dropped = 0
-        var looks = entriesMax.multipliedReportingOverflow(by: Self.looksPerDrop).overflow ? Int.max : entriesMax * Self.looksPerDrop
-        var completed = 0
-        while completed < shardCount, dropped < entriesMax, looks > 0 {
-            let hand = expiryHand.load(ordering: .relaxed)
-            let (dropsMax, looksMax) = (min(Self.dropsPerLock, entriesMax - dropped), min(Self.dropsPerLock * Self.looksPerDrop, looks))
-            let slice = cells[hand & (shardCount - 1)].lock.withLock { $0.expire(now: now, dropsMax: dropsMax, looksMax: looksMax) }
-            dropped += slice.dropped
-            looks -= slice.looks
-            if slice.isComplete {
-                completed += 1
-                // Two callers may finish the same shard: only one moves on.
-                _ = expiryHand.compareExchange(expected: hand, desired: hand &+ 1, ordering: .relaxed)
+        var (dropped, idle) = (0, 0)
+        while idle < shardCount, dropped < entriesMax {
+            let hand = expiryHand.wrappingAdd(1, ordering: .relaxed).oldValue
+            let dropsMax = min(Self.dropsPerLock, entriesMax - dropped)
+            let slice = cells[hand & (shardCount - 1)].lock.withLock { shard in
+                shard.wheel.isBehind(now) ? shard.expire(now: now, dropsMax: dropsMax, looksMax: Self.looksPerLock) : nil
             }
+            dropped += slice?.dropped ?? 0
+            idle = slice?.isComplete ?? true ? idle + 1 : 0
         }
         return dropped
     }
@@ -58,10 +52,12 @@ extension ByteStore {
         var memory = StoreMemory()
         memory.limit = shared.budget.pointee.limit
         memory.counted = shared.budget.pointee.counted
+        memory.free = shared.arena.pointee.pageCounts.free * Arena.pageBytes
+        for cache in 0..<UInt16(shared.caches.pointee.count) { memory.charged += usage(of: CacheIndex(cache)).bytes }
         for number in 0..<shardCount {
-            let (counts, held, slots) = cells[number].lock.withLock { ($0.counts, $0.heldCounts, $0.slots.heldCount) }
-            memory.entries += held.values
-            memory.tombstones += held.tombstones
+            let (counts, slots) = cells[number].lock.withLock { ($0.counts, $0.slots.heldCount) }
+            memory.entries += counts.entries - counts.tombstones
+            memory.tombstones += counts.tombstones
             memory.slotsHeld += slots
             memory.evictions += counts.evictions
             memory.expiries += counts.expiries
@@ -77,12 +73,14 @@ extension ByteStore {
 
     // MARK: Parts of a sweep; each returns whether it has work left
 
+    /// Gives pages back to the system: free ones first, then those of shard after shard.
     private func shrink(_ upkeep: inout Upkeep, _ left: inout Int) -> Bool {
         var idle = 0
         while shared.budget.pointee.isExceeded, idle < shardCount {
+            if shared.arena.pointee.trim(shared.budget.pointee) > 0 { continue }
             if left <= 0 { return true }
-            let slice = cells[upkeep.hand & (shardCount - 1)].lock.withLock { $0.shrink(dropsMax: Self.dropsPerLock) }
-            idle = slice.dropped == 0 ? idle + 1 : 0
+            let slice = cells[upkeep.hand & (shardCount - 1)].lock.withLock { $0.givePages(1, dropsMax: Self.dropsPerLock) }
+            idle = slice.dropped == 0 && slice.pages == 0 ? idle + 1 : 0
             left -= slice.bytes
             upkeep.hand &+= 1
         }
@@ -116,9 +114,9 @@ extension ByteStore {
             let bytesMax = left
             let slice = cells[upkeep.clearingShard].lock.withLock { shard in
                 if starts { shard.startClearing() }
-                return shard.dropCleared(looksMax: Self.dropsPerLock * Self.looksPerDrop, bytesMax: bytesMax)
+                return shard.dropCleared(looksMax: Self.looksPerLock, bytesMax: bytesMax)
             }
-            left -= slice.bytes + (slice.looks - slice.dropped) * MemoryLayout<Entry>.stride
+            left -= slice.bytes + (slice.looks - slice.dropped) * EntryRef.bytes
             upkeep.startsShard = slice.isComplete
             guard slice.isComplete else { continue }
             upkeep.clearingShard += 1

@@ -21,7 +21,7 @@ extension ByteStore {
     ) -> (WriteResult, Stamp) {
         key.withUnsafeBytes { key in
             value.withUnsafeBytes { value in
-                write(WriteRequest(id: id, key: key, content: .value(value, ttl: ttl), now: now), stamp: nil, mint: mint)
+                write(WriteRequest(id: id, key: key, content: .value(value, ttl: ttl, .explicit), now: now), stamp: nil, mint: mint)
             }
         }
     }
@@ -42,7 +42,7 @@ extension ByteStore {
     ) -> WriteResult {
         key.withUnsafeBytes { key in
             value.withUnsafeBytes { value in
-                write(WriteRequest(id: id, key: key, content: .value(value, ttl: ttl), now: now), stamp: stamp) { _ in stamp }.0
+                write(WriteRequest(id: id, key: key, content: .value(value, ttl: ttl, kind), now: now), stamp: stamp) { _ in stamp }.0
             }
         }
     }
@@ -60,7 +60,7 @@ extension ByteStore {
         key.withUnsafeBytes { key in
             shard(of: id).pointee.lock.withLock { shard in
                 let handle = shard.find(id, key)
-                guard handle != Entry.none else { return false }
+                guard handle != 0 else { return false }
                 let wasCleared = shard.isCleared(shard.entries[handle])
                 shard.drop(handle, wasCleared ? .cleared : .requested)
                 shard.publishAge()
@@ -72,33 +72,34 @@ extension ByteStore {
     private func write(_ request: WriteRequest, stamp: Stamp?, mint: (Stamp) -> Stamp) -> (WriteResult, Stamp) {
         guard shared.caches.pointee.cell(request.id.cache.value) != nil else { return (.notHolder, .zero) }
         let own = shard(of: request.id)
+        var pending = PendingWrite()
         var rounds = 0
         while true {
             let (mayWait, mayChooseDonor) = (rounds < Self.roundsMax, rounds < Self.donorRoundsMax)
             let step = own.pointee.lock.withLock {
-                $0.write(request, stamp: stamp, mayWait: mayWait, mayChooseDonor: mayChooseDonor, mint: mint)
+                $0.write(request, stamp: stamp, &pending, mayWait: mayWait, mayChooseDonor: mayChooseDonor, mint: mint)
             }
             rounds += 1
             switch step {
             case .done(let result, let stamp): return (result, stamp)
             case .again: break
-            case .blocked(let bytes, let donor):
+            case .blocked(let donor):
                 // No lock is held here. When nobody has anything to give, the next round settles it.
-                if !makeRoom(bytes, from: donor, except: own), !mayChooseDonor { rounds = Self.roundsMax }
+                if makePages(1, from: donor, except: own) == 0, !mayChooseDonor { rounds = Self.roundsMax }
             }
         }
     }
 
-    /// Evicts in other shards, from `donor` on and once round, until `bytes` are released.
-    /// - Returns: whether anything was evicted.
-    func makeRoom(_ bytes: Int, from donor: Int, except own: UnsafeMutablePointer<ShardCell>?) -> Bool {
-        var released = 0
-        for step in 0..<shardCount where released < bytes {
+    /// Evicts in other shards, from `donor` on and once round, until `pages` went to the pool.
+    /// - Returns: how many did.
+    func makePages(_ pages: Int, from donor: Int, except own: UnsafeMutablePointer<ShardCell>?) -> Int {
+        var given = 0
+        for step in 0..<shardCount where given < pages {
             let cell = cells + (donor + step) % shardCount
             if cell == own { continue }
-            let wanted = bytes - released
-            released += cell.pointee.lock.withLock { $0.evict(bytes: wanted) }
+            let wanted = pages - given
+            given += cell.pointee.lock.withLock { $0.givePages(wanted, dropsMax: Shard.evictionsMax).pages }
         }
-        return released > 0
+        return given
     }
 }

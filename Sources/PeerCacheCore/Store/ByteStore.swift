@@ -9,10 +9,10 @@ struct ShardCell: ~Copyable {
 
 /// What this peer owns or replicates, as bytes, within one limit (`STORE.md`).
 ///
-/// This is the plain form: shards over contiguous ranges of slots, each with one lock, an index, exact LRU order, and one allocation per
-/// entry. It reads no clock and draws nothing at random. A call takes one shard's lock at a time, for no longer than it takes to handle a
-/// few hundred entries; none suspends. Reading allocates nothing. Bodies and `mint` run under a shard's lock: they must be short and must
-/// not call the store.
+/// Shards over contiguous ranges of slots, each with one lock; memory in pages of 16 KiB that shards take from one pool. It reads no clock
+/// and draws nothing at random. A writer takes one shard's lock at a time, for no longer than it takes to handle a few hundred entries;
+/// nobody suspends. Readers of short values take no lock and allocate nothing. `mint`, and the bodies of `forEach`, run under a shard's
+/// lock: they must be short and must not call the store.
 ///
 /// Nothing that a peer or a user can send traps: unknown caches, absent slots, keys and values of any length, stamps and ttls of any size
 /// have an answer.
@@ -28,6 +28,8 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     let shardShift: Int
     let cells: UnsafeMutablePointer<ShardCell>
     let shared: StoreShared
+    /// What readers without a lock need, in one place.
+    let reader: StoreReader
     /// Bytes that no eviction gives back.
     let fixedBytes: Int
     /// ``setLimit(_:)`` goes no lower.
@@ -36,32 +38,46 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     let expiryHand = Atomic<Int>(0)
     /// Cache floors raised so far.
     let clearings = Atomic<Int>(0)
+    private let fixedMemory: PageSource.Reservation
+    private let pages: PageSource
 
     /// - Parameters:
-    ///   - limit: bytes that everything together may take, at least 1 MiB.
+    ///   - limit: bytes that everything together may take, at least 1 MiB. More than 32 GiB are not used.
     ///   - shards: a power of two in 1...256, with 64 KiB of the limit each. Nil: the largest up to limit / 4 MiB, 1...64.
-    ///   - seed: of the index. Stores of one process should differ.
-    package init(limit: Int, shards: Int?, seed: UInt64) throws(StoreError) {
+    ///   - seed: kept for policies that draw lots.
+    ///   - pages: where memory comes from.
+    ///   - limitMax: what ``setLimit(_:)`` may ask for later; nil: four times the limit.
+    ///   - isExact: each hit moves its entry to the front; else the first one of an era does.
+    package init(
+        limit: Int, shards: Int?, seed: UInt64, pages: PageSource = PageSource(), limitMax: Int? = nil, isExact: Bool = false
+    ) throws(StoreError) {
         guard limit >= Self.limitMin else { throw .limitTooSmall(bytes: limit, minimum: Self.limitMin) }
         let shardsMax = min(Self.shardsMax, Self.powerOfTwo(atMost: limit / (64 << 10)))
         let count = shards ?? min(64, Self.powerOfTwo(atMost: max(1, limit / (4 << 20))))
         guard count >= 1, count <= shardsMax, count.nonzeroBitCount == 1 else { throw .invalidShards(count: count, max: shardsMax) }
-        let floorsPerSlot = min(BucketIndex.perSlot, Self.powerOfTwo(atMost: limit >> 20))
-        let slotsPerShard = Slot.count / count
 
+        let plan = FixedPlan(limit: limit, shards: count)
+        let fixedCharge = plan.bytes + count * Self.cellCharge + Self.sharedCharge(count)
+        let reach = min(Arena.bytesMax, max(limitMax ?? limit.multipliedReportingOverflow(by: 4).partialValue, limit))
+        guard let fixed = pages.reserve(plan.bytes) else { throw .noMemory(bytes: plan.bytes) }
+        guard pages.commit(fixed.base, plan.bytes),
+            let arena = Arena(bytes: reach, extentBytes: limit < 64 << 20 ? 256 << 10 : 2 << 20, source: pages)
+        else {
+            pages.release(fixed)
+            throw .noMemory(bytes: reach)
+        }
+        self.pages = pages
+        fixedMemory = fixed
         shardCount = count
-        shardShift = slotsPerShard.trailingZeroBitCount
-        limitFloor = max(floorsPerSlot << 20, count * (64 << 10))
-        fixedBytes =
-            count * SlotTable.charge(slots: slotsPerShard, floorsPerSlot: floorsPerSlot)
-            + AllocatorClass.charge(count * MemoryLayout<ShardCell>.stride) + ShardAges.charge(shards: count) + CacheTable.directoryCharge
-            + AllocatorClass.charge(MemoryLayout<CacheTable>.stride) + AllocatorClass.charge(MemoryLayout<ByteBudget>.stride)
-        shared = StoreShared(limit: limit, shards: count)
+        shardShift = (Slot.count / count).trailingZeroBitCount
+        limitFloor = max(plan.floorsPerSlot << 20, count * (64 << 10))
+        fixedBytes = fixedCharge
+        shared = StoreShared(limit: limit, shards: count, arena: arena)
         cells = .allocate(capacity: count)
+        reader = StoreReader(plan: plan, fixed: fixed.base, arena: shared.arena)
         shared.budget.pointee.take(fixedBytes)
         for number in 0..<count {
-            let slots = SlotTable(slots: number * slotsPerShard..<(number + 1) * slotsPerShard, floorsPerSlot: floorsPerSlot)
-            (cells + number).initialize(to: ShardCell(Shard(number: number, shared: shared, slots: slots, seed: seed)))
+            (cells + number).initialize(to: ShardCell(plan.shard(number, fixed: fixed.base, shared: shared, isExact: isExact)))
         }
     }
 
@@ -69,9 +85,19 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
         cells.deinitialize(count: shardCount)
         cells.deallocate()
         shared.deallocate()
+        pages.release(fixedMemory)
     }
 
-    private static func powerOfTwo(atMost number: Int) -> Int { 1 << (Int.bitWidth - 1 - max(1, number).leadingZeroBitCount) }
+    private static var cellCharge: Int {
+        MemoryLayout<ShardCell>.stride + AllocatorClass.charge(MemoryLayout<Shard>.stride) + AllocatorClass.charge(64)
+    }
+
+    private static func sharedCharge(_ shards: Int) -> Int {
+        ShardAges.charge(shards: shards) + CacheTable.directoryCharge + AllocatorClass.charge(MemoryLayout<CacheTable>.stride)
+            + AllocatorClass.charge(MemoryLayout<ByteBudget>.stride) + AllocatorClass.charge(MemoryLayout<Arena>.stride)
+    }
+
+    static func powerOfTwo(atMost number: Int) -> Int { 1 << (Int.bitWidth - 1 - max(1, number).leadingZeroBitCount) }
 
     /// The shard of a slot; nil when there is no such slot.
     @inline(__always)
@@ -84,53 +110,6 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     @inline(__always)
     func shard(of id: KeyID) -> UnsafeMutablePointer<ShardCell> {
         cells + Slot(hash: id.hash).index &>> shardShift
-    }
-
-    // MARK: Reading
-
-    /// Copies the value to the start of `destination`. A hit, also one that is too long to copy, makes it the last used. O(length).
-    package func copy(_ id: KeyID, _ key: RawSpan, into destination: UnsafeMutableRawBufferPointer, now: Tick) -> ReadResult {
-        key.withUnsafeBytes { key in
-            shard(of: id).pointee.lock.withLock { shard in
-                guard let entry = shard.use(id, key, now: now) else { return .miss }
-                let value = entry.pointee.value
-                guard value.count <= destination.count else { return .tooSmall(entry.pointee.info) }
-                if value.count > 0, let start = destination.baseAddress, let from = value.baseAddress {
-                    start.copyMemory(from: from, byteCount: value.count)
-                }
-                return .hit(entry.pointee.info)
-            }
-        }
-    }
-
-    /// Calls `body` with the value under the shard's lock. Makes it the last used.
-    ///
-    /// For the hot path: not generic, so a hit costs as much as ``copy(_:_:into:now:)``. Through ``withValue(_:_:now:_:)`` it took five times
-    /// as long, which Swift 6.3.1 does not specialise for its caller even when it is inlinable.
-    /// - Returns: false for a miss, without a call: nothing held, a tombstone, expired, or cleared.
-    @discardableResult
-    package func visit(_ id: KeyID, _ key: RawSpan, now: Tick, _ body: (EntryInfo, RawSpan) -> Void) -> Bool {
-        key.withUnsafeBytes { key in
-            shard(of: id).pointee.lock.withLock { shard in
-                guard let entry = shard.use(id, key, now: now) else { return false }
-                body(entry.pointee.info, entry.pointee.value.bytes)
-                return true
-            }
-        }
-    }
-
-    /// As ``visit(_:_:now:_:)``, for a body that returns or throws something.
-    /// - Returns: nil for a miss.
-    package func withValue<R, E: Error>(
-        _ id: KeyID, _ key: RawSpan, now: Tick, _ body: (EntryInfo, RawSpan) throws(E) -> R
-    ) throws(E) -> R? {
-        var result: R? = nil
-        var failure: E? = nil
-        visit(id, key, now: now) { info, value in
-            do throws(E) { result = try body(info, value) } catch { failure = error }
-        }
-        if let failure { throw failure }
-        return result
     }
 
     /// What is held for the key: values, tombstones, expired ones too, but nothing at or below its cache's floor. Changes no order.

@@ -1,17 +1,18 @@
 internal import Synchronization
 
 extension ByteStore {
-    /// Recounts everything from scratch: bytes, lists, index, slots, floors, counts. For tests; exact only while nobody writes.
+    /// Recounts everything from scratch: pages, lists, wheel, index, slots, floors, counts. For tests; exact only while nobody writes.
     /// - Returns: what does not agree, or nil.
     /// - Complexity: O(entries + slots), each shard under its lock.
     package func checkInvariants() -> String? {
-        var bytes = fixedBytes + shared.caches.pointee.charge
+        let pages = shared.arena.pointee.pageCounts
+        var usedPages = 0
         var tombstoneBytes = 0
         var usage: [UInt16: CacheUsage] = [:]
         for number in 0..<shardCount {
             let recount = cells[number].lock.withLock { $0.recount() }
             if let problem = recount.problem { return "shard \(number): \(problem)" }
-            bytes += recount.bytes
+            usedPages += recount.pages
             tombstoneBytes += recount.tombstoneBytes
             for (cache, more) in recount.usage {
                 usage[cache, default: CacheUsage()].entries += more.entries
@@ -19,8 +20,10 @@ extension ByteStore {
                 usage[cache, default: CacheUsage()].bytes += more.bytes
             }
         }
+        if usedPages + pages.free != pages.counted { return "\(usedPages) pages in shards, \(pages.free) free, \(pages.counted) in all" }
         let counted = shared.budget.pointee.counted
-        if counted != bytes { return "counted \(counted) bytes, recounted \(bytes)" }
+        let recounted = fixedBytes + shared.caches.pointee.charge + pages.counted * Arena.pageCharge
+        if counted != recounted { return "counted \(counted) bytes, recounted \(recounted)" }
         if shared.budget.pointee.tombstoneBytes.load(ordering: .relaxed) != tombstoneBytes { return "bytes of tombstones" }
         for cache in 0..<UInt16(shared.caches.pointee.count) {
             let (counted, recounted) = (self.usage(of: CacheIndex(cache)), usage[cache] ?? CacheUsage())
@@ -31,51 +34,80 @@ extension ByteStore {
 }
 
 extension Shard {
-    /// Values and tombstones held.
-    var heldCounts: (values: Int, tombstones: Int) { (entries.count - counts.tombstones, counts.tombstones) }
-
     struct Recount: Sendable {
         var problem: String? = nil
-        var bytes = 0
+        var pages = 0
         var tombstoneBytes = 0
         var usage: [UInt16: CacheUsage] = [:]
+        /// Items reached, by class.
+        var items = [Int](repeating: 0, count: SizeClass.count)
+        var entries = 0
+        var tombstones = 0
+        var expiring = 0
     }
 
     func recount() -> Recount {
-        var recount = Recount(bytes: entries.charge + index.charge)
-        var (expiring, tombstoneCount) = (0, 0)
-        for position in 0..<entries.count {
-            let entry = entries[UInt32(position)].pointee
-            let id = KeyID(hash: entry.hash, cache: CacheIndex(entry.cache))
-            recount.bytes += entry.charge
-            expiring += entry.expires ? 1 : 0
-            tombstoneCount += entry.isTombstone ? 1 : 0
-            let bytes = entry.charge + MemoryLayout<Entry>.stride
-            recount.usage[entry.cache, default: CacheUsage()].bytes += bytes
-            if entry.isTombstone {
-                recount.tombstoneBytes += bytes
-                recount.usage[entry.cache, default: CacheUsage()].tombstones += 1
-            } else {
-                recount.usage[entry.cache, default: CacheUsage()].entries += 1
-            }
-            if find(id, entry.key) != UInt32(position) { recount.problem = "entry \(position) is not found by its key" }
-            if !slots.isHeld(id.slot.index) { recount.problem = "entry \(position) lies in an absent slot" }
-        }
-        if counts.expiring != expiring { recount.problem = "\(counts.expiring) expiring entries counted, \(expiring) found" }
-        if counts.tombstones != tombstoneCount { recount.problem = "\(counts.tombstones) tombstones counted, \(tombstoneCount) found" }
+        var recount = Recount(pages: slab.pageCount)
+        countIndex(&recount)
         let problem =
-            checkList(values, tombstones: false, count: entries.count - tombstoneCount)
-            ?? checkList(tombstones, tombstones: true, count: tombstoneCount) ?? index.check(count: entries.count) ?? checkSlots()
-        recount.problem = recount.problem ?? problem
+            recount.entries != counts.entries ? "\(counts.entries) entries counted, \(recount.entries) found" : nil
+        let other = recount.tombstones != counts.tombstones ? "\(counts.tombstones) tombstones counted, \(recount.tombstones) found" : nil
+        recount.problem =
+            recount.problem ?? problem ?? other
+            ?? checkList(recency.list, tombstones: false, count: recount.entries - recount.tombstones)
+            ?? checkList(tombstones, tombstones: true, count: recount.tombstones)
+            ?? (wheel.count != recount.expiring ? "\(wheel.count) entries in the wheel, \(recount.expiring) expire" : wheel.check(entries))
+            ?? (slots.heldRecount != slots.heldCount ? "\(slots.heldCount) slots counted as held, \(slots.heldRecount) found" : nil)
+            ?? slab.check(items: recount.items)
         return recount
     }
 
+    private func countIndex(_ recount: inout Recount) {
+        for root in 0..<index.rootCount {
+            var (position, size) = (0, 1)
+            while position < size {
+                let (word, words) = index.word(root: root, position: position)
+                if position == 0, words > 1 { recount.items[Int(IndexWord.directoryClass(words.trailingZeroBitCount))] += 1 }
+                size = words
+                position += 1
+                guard !word.isEmpty else { continue }
+                recount.items[Int(IndexWord.linesClass(word.lines))] += 1
+                index.forEach(in: word) { count($0, &recount) }
+            }
+        }
+    }
+
+    private func count(_ handle: UInt32, _ recount: inout Recount) {
+        let entry = entries[handle]
+        let (state, layout) = (entry.state, layout(entry))
+        recount.entries += 1
+        recount.expiring += state.expires ? 1 : 0
+        recount.usage[entry.cache, default: CacheUsage()].bytes += charge(entry)
+        if state.isTombstone {
+            recount.tombstones += 1
+            recount.tombstoneBytes += charge(entry)
+            recount.usage[entry.cache, default: CacheUsage()].tombstones += 1
+        } else {
+            recount.usage[entry.cache, default: CacheUsage()].entries += 1
+        }
+        recount.items[Int(SizeClass.entry)] += 1
+        recount.items[Int(layout.firstClass)] += 1
+        if layout.isChain {
+            recount.items[Int(SizeClass.chunk(SizeClass.chunkMax))] += layout.pieces - 1
+            recount.items[Int(layout.lastClass)] += 1
+        }
+        if layout.isChain != state.isChain { recount.problem = "entry \(handle) has the wrong layout" }
+        let id = KeyID(hash: UInt64(entry.hash) << 32, cache: CacheIndex(entry.cache))
+        if find(id, key(entry)) != handle { recount.problem = "entry \(handle) is not found by its key" }
+        if !slots.isHeld(entry.slot) { recount.problem = "entry \(handle) lies in an absent slot" }
+    }
+
     private func checkList(_ list: EntryList, tombstones: Bool, count: Int) -> String? {
-        var (seen, before, handle) = (0, Entry.none, list.front)
-        while handle != Entry.none {
-            let entry = entries[handle].pointee
+        var (seen, before, handle) = (0, UInt32(0), list.front)
+        while handle != 0 {
+            let entry = entries[handle]
             if entry.newer != before { return "list of \(tombstones ? "tombstones" : "values") is not linked both ways at \(handle)" }
-            if entry.isTombstone != tombstones { return "entry \(handle) is in the wrong list" }
+            if entry.state.isTombstone != tombstones { return "entry \(handle) is in the wrong list" }
             seen += 1
             if seen > count { break }
             (before, handle) = (handle, entry.older)
@@ -83,41 +115,34 @@ extension Shard {
         if list.back != before { return "the back of a list is not its last entry" }
         return seen == count ? nil : "a list has \(seen) entries instead of \(count)"
     }
-
-    private func checkSlots() -> String? {
-        var (seen, held) = (0, 0)
-        var next = slots.firstHeld(from: slots.slots.lowerBound)
-        while let slot = next {
-            held += 1
-            next = slots.firstHeld(from: slot + 1)
-            var (before, handle) = (Entry.none, slots.head(slot))
-            while handle != Entry.none, seen <= entries.count {
-                let entry = entries[handle].pointee
-                if entry.slotBack != before || Slot(hash: entry.hash).index != slot { return "slot \(slot) is not linked at \(handle)" }
-                seen += 1
-                (before, handle) = (handle, entry.slotNext)
-            }
-        }
-        if held != slots.heldCount { return "\(slots.heldCount) slots counted as held, \(held) found" }
-        return seen == entries.count ? nil : "slots list \(seen) entries instead of \(entries.count)"
-    }
 }
 
-extension ShardIndex {
-    /// Each word within reach of its home and behind no word of a later home.
-    func check(count: Int) -> String? {
-        var (seen, last) = (0, -1)
-        for position in 0..<wordCount {
-            guard handle(at: position) != nil else {
-                last = -1
-                continue
+extension Slab {
+    /// - Parameter items: reached from entries and index, by class.
+    func check(items: [Int]) -> String? {
+        var (pages, bytes) = (0, 0)
+        for number in 0..<SizeClass.count {
+            let state = state(UInt8(number))
+            var (used, free) = (0, 0)
+            for (head, isFull) in [(state.partial, false), (state.full, true)] {
+                var (page, back) = (head, UInt32(0))
+                while page != 0 {
+                    let record = record(page).pointee
+                    if record.back != back || Int(record.sizeClass) != number || record.isClosed {
+                        return "page \(page) is in a wrong list"
+                    }
+                    if (record.used == state.perPage) != isFull || record.used == 0 { return "page \(page) has \(record.used) items" }
+                    pages += 1
+                    used += Int(record.used)
+                    free += Int(state.perPage) - Int(record.used)
+                    (back, page) = (page, record.next)
+                }
             }
-            seen += 1
-            let home = home(at: position)
-            if home > position || position - home >= Self.probeMax { return "word \(position) is out of reach of its home \(home)" }
-            if home < last { return "word \(position) is out of order" }
-            last = home
+            if used != items[number] { return "class \(number): \(used) items handed out, \(items[number]) reached" }
+            if free != Int(state.freeCount) { return "class \(number): \(state.freeCount) free items counted, \(free) found" }
+            bytes += free * Int(state.itemBytes)
         }
-        return seen == count ? nil : "the index has \(seen) words for \(count) entries"
+        if bytes != freeBytes { return "\(freeBytes) free bytes counted, \(bytes) found" }
+        return pages == pageCount ? nil : "\(pageCount) pages counted, \(pages) found"
     }
 }

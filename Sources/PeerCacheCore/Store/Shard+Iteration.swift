@@ -1,80 +1,62 @@
 extension Shard {
-    private typealias Place = (hash: UInt64, handle: UInt32)
+    private typealias Place = (hash: UInt32, handle: UInt32)
 
-    /// Most entries of one page.
-    private static let pageEntriesMax = 192
-
-    /// One page of a slot in order of hash, from `cursor` on. A page ends between two hashes, once `bytesMax` is reached.
+    /// One page of a slot in order of hash, from `cursor` on. A page ends between two hashes, once `bytesMax` is reached, and after each
+    /// block of the index.
     ///
     /// Dead and cleared entries from the cursor on are dropped first: the floor that follows a bucket's entries (`STORE.md` §5) then covers
     /// what was left out.
     /// - Returns: true when the slot is finished.
-    /// - Complexity: O(entries of the slot), and O(page · log page). A slot has about 60 entries in a store of a million.
+    /// - Complexity: O(192 · log 192).
     mutating func page(
         _ slot: Int, _ cursor: inout SlotCursor, bytesMax: Int, now: Tick,
         _ body: (KeyID, UnsafeRawBufferPointer, EntryInfo, UnsafeRawBufferPointer) -> Void
     ) -> Bool {
-        dropUnreadable(slot, from: cursor.next, now: now)
-        let rest = withUnsafeTemporaryAllocation(of: Place.self, capacity: 2 * Self.pageEntriesMax) { places in
-            let (count, bound) = gather(slot, from: cursor.next, into: places)
+        let start = max(cursor.next, UInt32(slot) << 18)
+        let rest = withUnsafeTemporaryAllocation(of: UInt32.self, capacity: IndexWord.linesMax * IndexLine.places) { handles in
+            let (found, next) = gather(slot, from: start, into: handles)
+            var count = dropUnreadable(handles, found, now: now)
+            var part = UnsafeMutableBufferPointer(rebasing: handles[..<count])
+            part.sort { entries[$0].hash < entries[$1].hash }
             var bytes = 0
-            for position in 0..<count {
-                let (hash, handle) = places[position]
-                if bytes >= bytesMax, hash != places[position - 1].hash { return Optional(hash) }
-                let entry = entries[handle]
-                body(KeyID(hash: hash, cache: CacheIndex(entry.pointee.cache)), entry.pointee.key, entry.pointee.info, entry.pointee.value)
-                bytes += Int(entry.pointee.keyBytes) + Int(entry.pointee.valueBytes) + MemoryLayout<Entry>.stride
+            var last: UInt32? = nil
+            while count > 0 {
+                let entry = entries[part[part.count - count]]
+                if bytes >= bytesMax, entry.hash != last { return Optional(entry.hash) }
+                visit(entry, body)
+                last = entry.hash
+                bytes += layout(entry).keyBytes + Int(entry.valueBytes) + 64
+                count -= 1
             }
-            return bound
+            return next
         }
         if let rest { cursor.next = rest } else { cursor.isFinished = true }
         return rest == nil
     }
 
-    private mutating func dropUnreadable(_ slot: Int, from hash: UInt64, now: Tick) {
-        var handle = slots.head(slot)
-        var dropped = false
-        while handle != Entry.none {
-            let entry = entries[handle]
-            let next = entry.pointee.slotNext
-            let isDead = entry.pointee.isDead(at: now)
-            guard entry.pointee.hash >= hash, isDead || isCleared(entry) else {
-                handle = next
-                continue
-            }
-            // The removal may move the next entry, if it was the last one, to where this one was.
-            let moved = drop(handle, isDead ? .expired : .cleared)
-            if next != moved { handle = next }
-            dropped = true
+    private func visit(_ entry: EntryRef, _ body: (KeyID, UnsafeRawBufferPointer, EntryInfo, UnsafeRawBufferPointer) -> Void) {
+        let id = KeyID(hash: UInt64(entry.hash) << 32, cache: CacheIndex(entry.cache))
+        if let value = contiguousValue(entry) { return body(id, key(entry), entry.info, value) }
+        withUnsafeTemporaryAllocation(byteCount: Int(entry.valueBytes), alignment: 16) { buffer in
+            if let start = buffer.baseAddress { copyValue(entry, 0..<buffer.count, to: start) }
+            body(id, key(entry), entry.info, UnsafeRawBufferPointer(buffer))
         }
-        if dropped { publishAge() }
     }
 
-    /// The entries of the lowest hashes from `hash` on, sorted.
-    /// - Returns: how many, and the first hash that was left out. Equal hashes stay together: the index holds at most 64 of one.
-    private func gather(_ slot: Int, from hash: UInt64, into places: UnsafeMutableBufferPointer<Place>) -> (Int, bound: UInt64?) {
-        var count = 0
-        var bound: UInt64? = nil
-        func sortAndCut() {
-            var filled = UnsafeMutableBufferPointer(rebasing: places[..<count])
-            filled.sort { $0 < $1 }
-            guard count > Self.pageEntriesMax else { return }
-            var cut = Self.pageEntriesMax
-            while cut > 1, places[cut].hash == places[cut - 1].hash { cut -= 1 }
-            bound = places[cut].hash
-            count = cut
-        }
-        var handle = slots.head(slot)
-        while handle != Entry.none {
-            let found = entries[handle].pointee.hash
-            if found >= hash, bound.map({ found < $0 }) ?? true {
-                (places.baseAddress.unsafelyUnwrapped + count).initialize(to: (found, handle))
-                count += 1
-                if count == places.count { sortAndCut() }
+    /// Drops dead and cleared entries among these, and moves the others to the front.
+    /// - Returns: how many are left.
+    private mutating func dropUnreadable(_ handles: UnsafeMutableBufferPointer<UInt32>, _ count: Int, now: Tick) -> Int {
+        var kept = 0
+        for handle in handles[..<count] {
+            let isDead = entries[handle].isDead(at: now)
+            if isDead || isCleared(entries[handle]) {
+                drop(handle, isDead ? .expired : .cleared)
+            } else {
+                handles[kept] = handle
+                kept += 1
             }
-            handle = entries[handle].pointee.slotNext
         }
-        sortAndCut()
-        return (count, bound)
+        if kept < count { publishAge() }
+        return kept
     }
 }

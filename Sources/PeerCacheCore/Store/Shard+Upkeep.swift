@@ -5,48 +5,56 @@ extension Shard {
         var looks = 0
         /// Bytes of the dropped entries.
         var bytes = 0
-        /// The round through the shard is complete.
+        /// Given back to the pool.
+        var pages = 0
+        /// Nothing of the kind is left in the shard.
         var isComplete = false
     }
 
-    /// Drops what is dead at `now`, going on where the last call ended. Entries are visited from the last to the first: what a removal moves
-    /// into a hole was visited already, so a round misses nothing that was there when it began.
+    /// Drops what is due at `now`.
     mutating func expire(now: Tick, dropsMax: Int, looksMax: Int) -> Slice {
         var slice = Slice()
-        if counts.expiring == 0 { expiryCursor = 0 } else if expiryCursor == 0 { expiryCursor = entries.count }
-        expiryCursor = min(expiryCursor, entries.count)
-        while expiryCursor > 0, slice.dropped < dropsMax, slice.looks < looksMax {
-            expiryCursor -= 1
-            slice.looks += 1
-            guard entries[UInt32(expiryCursor)].pointee.isDead(at: now) else { continue }
-            drop(UInt32(expiryCursor), .expired)
-            expiryCursor = min(expiryCursor, entries.count)
+        var looks = looksMax
+        while slice.dropped < dropsMax {
+            guard case .due(let handle) = wheel.next(now: now, looks: &looks, entries) else {
+                slice.isComplete = looks > 0
+                break
+            }
+            drop(handle, .due)
             slice.dropped += 1
         }
-        slice.isComplete = expiryCursor == 0
+        slice.looks = looksMax - looks
         if slice.dropped > 0 { publishAge() }
         return slice
     }
 
     /// Starts a round of ``dropCleared(looksMax:bytesMax:)``.
-    mutating func startClearing() { clearingCursor = entries.count }
+    mutating func startClearing() { (clearingRoot, clearingPosition) = (0, 0) }
 
-    /// Drops entries at or below their cache's floor, as ``expire(now:dropsMax:looksMax:)`` does dead ones. What is inserted later is above
+    /// Drops entries at or below their cache's floor, going on where the last call ended, block by block. What is inserted later is above
     /// the floors that stood when the round began.
     mutating func dropCleared(looksMax: Int, bytesMax: Int) -> Slice {
         var slice = Slice()
-        clearingCursor = min(clearingCursor, entries.count)
-        while clearingCursor > 0, slice.looks < looksMax, slice.bytes < bytesMax {
-            clearingCursor -= 1
-            slice.looks += 1
-            let entry = entries[UInt32(clearingCursor)]
-            guard isCleared(entry) else { continue }
-            slice.bytes += entry.pointee.charge + MemoryLayout<Entry>.stride
-            drop(UInt32(clearingCursor), .cleared)
-            clearingCursor = min(clearingCursor, entries.count)
-            slice.dropped += 1
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: IndexWord.linesMax * IndexLine.places) { handles in
+            while clearingRoot < index.rootCount, slice.looks < looksMax, slice.bytes < bytesMax {
+                let (word, size) = index.word(root: clearingRoot, position: clearingPosition)
+                var count = 0
+                index.forEach(in: word) { handle in
+                    slice.looks += 1
+                    guard isCleared(entries[handle]) else { return }
+                    handles[count] = handle
+                    count += 1
+                }
+                for handle in handles[..<count] {
+                    slice.bytes += charge(entries[handle])
+                    drop(handle, .cleared)
+                }
+                slice.dropped += count
+                clearingPosition += 1
+                if clearingPosition >= size { (clearingRoot, clearingPosition) = (clearingRoot + 1, 0) }
+            }
         }
-        slice.isComplete = clearingCursor == 0
+        slice.isComplete = clearingRoot >= index.rootCount
         if slice.dropped > 0 { publishAge() }
         return slice
     }
@@ -54,25 +62,29 @@ extension Shard {
     /// Drops the oldest tombstones while all shards' tombstones take more than their share.
     mutating func collectTombstones(dropsMax: Int) -> Slice {
         var slice = Slice()
-        while slice.dropped < dropsMax, tombstones.back != Entry.none, shared.budget.pointee.hasTooManyTombstones {
-            slice.bytes += entries[tombstones.back].pointee.charge + MemoryLayout<Entry>.stride
+        while slice.dropped < dropsMax, tombstones.back != 0, shared.budget.pointee.hasTooManyTombstones {
+            slice.bytes += charge(entries[tombstones.back])
             drop(tombstones.back, .collected)
             slice.dropped += 1
         }
-        slice.isComplete = tombstones.back == Entry.none
+        slice.isComplete = tombstones.back == 0
         return slice
     }
+}
 
-    /// Evicts while the count is above a limit that was lowered.
-    mutating func shrink(dropsMax: Int) -> Slice {
-        var slice = Slice()
-        while slice.dropped < dropsMax, shared.budget.pointee.isExceeded {
-            let released = evict(bytes: 1)
-            guard released > 0 else { break }
-            slice.bytes += released
-            slice.dropped += 1
-        }
-        slice.isComplete = entries.count == 0
-        return slice
+extension ShardIndex {
+    /// The word at a position of a range's directory, and how many positions that has. A block behind several positions is met at its first;
+    /// without a directory there is one.
+    ///
+    /// When a directory doubles between two calls the position points to an earlier hash: some blocks are met twice, none is missed. It
+    /// shrinks to nothing only.
+    func word(root: Int, position: Int) -> (IndexWord, size: Int) {
+        let word = IndexWord(bits: Words.load32(UnsafeMutableRawPointer(roots + root)))
+        guard word.isDirectory else { return (word, 1) }
+        let words = entries.base + word.offset
+        guard position < 1 << word.depth else { return (.empty, 0) }
+        let bits = Words.load32(words + position * 4)
+        let isRepeated = position > 0 && Words.load32(words + (position - 1) * 4) == bits
+        return (isRepeated ? .empty : IndexWord(bits: bits), 1 << word.depth)
     }
 }

@@ -1,68 +1,77 @@
 internal import Synchronization
 
-/// The entries of a range of slots. All of it is under one lock, ``ShardCell/lock``.
+/// The entries of a range of slots. All of it is under one lock, ``ShardCell/lock``; readers without the lock find their way through
+/// ``gate`` (`ByteStore+Read.swift`).
 ///
-/// Nothing in here calls another shard. What shards share (the byte budget, the caches, the ages) are counters that need no lock, or a
-/// lock that is only ever taken last.
-struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reached through its lock only
+/// Nothing in here calls another shard. What shards share (the arena, the byte budget, the caches, the ages) are counters that need no
+/// lock, or a lock that is only ever taken last.
+struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reached through its lock only, or atomic
     let number: Int
     let shared: StoreShared
-    var index: ShardIndex
-    var entries = EntryTable()
-    /// By last use; evicted from the back.
-    var values = EntryList()
+    let gate: Gate
+    let entries: EntryMemory
+    let index: ShardIndex
+    var slab: Slab
+    /// Order of values.
+    var recency: Recency
     /// By writing; collected from the back.
     var tombstones = EntryList()
+    /// Of everything that expires.
+    var wheel: TimerWheel
     var slots: SlotTable
     var counts = ShardCounts()
-    /// Entries from here up were looked at in this round of ``expire(now:dropsMax:looksMax:)``, or of ``dropCleared(looksMax:bytesMax:)``.
-    var expiryCursor = 0
-    var clearingCursor = 0
+    /// Range of the index where ``dropCleared(looksMax:bytesMax:)`` goes on, and position in its directory.
+    var clearingRoot = 0
+    var clearingPosition = 0
 
-    init(number: Int, shared: StoreShared, slots: consuming SlotTable, seed: UInt64) {
+    init(
+        number: Int, shared: StoreShared, gate: Gate, index: consuming ShardIndex, slab: consuming Slab, recency: Recency,
+        wheel: TimerWheel, slots: consuming SlotTable
+    ) {
         self.number = number
         self.shared = shared
+        self.gate = gate
+        entries = index.entries
+        self.index = index
+        self.slab = slab
+        self.recency = recency
+        self.wheel = wheel
         self.slots = slots
-        index = ShardIndex(seed: seed)
-    }
-
-    deinit {
-        for position in 0..<entries.count { entries[UInt32(position)].pointee.bytes.deallocate() }
     }
 
     // MARK: Looking up
 
-    /// The handle of what is held for the key: tombstone, expired and cleared too; ``Entry/none`` when nothing is. O(1), at most 64 looks.
+    /// The handle of what is held for the key: tombstone, expired and cleared too; 0 when nothing is. O(1), at most 36 looks.
     @inline(__always)
     func find(_ id: KeyID, _ key: UnsafeRawBufferPointer) -> UInt32 {
-        index.find(index.tag(id.hash)) { handle in
+        let hash = UInt32(truncatingIfNeeded: id.hash &>> 32)
+        return index.find(hash) { handle in
             let entry = entries[handle]
-            return entry.pointee.hash == id.hash && entry.pointee.cache == id.cache.value && entry.pointee.hasKey(key)
+            return entry.hash == hash && entry.cache == id.cache.value && KeyBytes.areEqual(self.key(entry), key)
         }
     }
 
     @inline(__always)
-    func isCleared(_ entry: UnsafeMutablePointer<Entry>) -> Bool {
-        shared.caches.pointee.isCleared(entry.pointee.cache, clock: entry.pointee.clock, origin: entry.pointee.origin)
+    func isCleared(_ entry: EntryRef) -> Bool {
+        shared.caches.pointee.isCleared(entry.cache, clock: entry.clock, origin: entry.origin)
     }
 
     /// The value that a reader may have: no tombstone, not expired, not cleared. It becomes the last used.
     @inline(__always)
-    mutating func use(_ id: KeyID, _ key: UnsafeRawBufferPointer, now: Tick) -> UnsafeMutablePointer<Entry>? {
+    mutating func use(_ id: KeyID, _ key: UnsafeRawBufferPointer, now: Tick) -> EntryRef? {
         let handle = find(id, key)
-        guard handle != Entry.none else { return nil }
+        guard handle != 0 else { return nil }
         let entry = entries[handle]
-        guard !entry.pointee.isTombstone, !entry.pointee.isDead(at: now), !isCleared(entry) else { return nil }
-        entry.pointee.touched = now.value
-        values.moveToFront(handle, entries)
+        guard !entry.state.isTombstone, !entry.isDead(at: now), !isCleared(entry) else { return nil }
+        recency.hit(handle, now: now, entries)
         return entry
     }
 
     /// What is held, unless it was cleared with its cache.
     func held(_ id: KeyID, _ key: UnsafeRawBufferPointer) -> EntryInfo? {
         let handle = find(id, key)
-        guard handle != Entry.none, !isCleared(entries[handle]) else { return nil }
-        return entries[handle].pointee.info
+        guard handle != 0, !isCleared(entries[handle]) else { return nil }
+        return entries[handle].info
     }
 
     /// The guard of a key with nothing held.
@@ -70,78 +79,95 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
 
     // MARK: The one way out
 
-    enum DropReason { case evicted, expired, collected, cleared, discarded, requested }
+    /// `due`: expired, and out of the wheel already.
+    enum DropReason { case evicted, expired, due, collected, cleared, discarded, requested }
 
     /// Removes an entry that no newer one replaces: the floor of its bucket rises to its stamp. Nothing else removes entries, but
     /// ``forget(_:)`` (`STORE.md` §1.3).
-    /// - Returns: the handle that the entry now at `handle` had before. Equal to `handle` if the dropped one was the last.
-    @discardableResult
-    mutating func drop(_ handle: UInt32, _ reason: DropReason) -> UInt32 {
+    mutating func drop(_ handle: UInt32, _ reason: DropReason) {
         let entry = entries[handle]
-        slots.raiseFloor(BucketIndex(hash: entry.pointee.hash), to: entry.pointee.stamp)
+        slots.raiseFloor(entry.bucket, to: entry.stamp)
         switch reason {
         case .evicted: counts.evictions += 1
-        case .expired: counts.expiries += 1
+        case .expired, .due: counts.expiries += 1
         case .collected: counts.collections += 1
         case .cleared: counts.clearances += 1
         case .discarded, .requested: break
         }
-        return remove(handle)
+        remove(handle, isInWheel: reason != .due && entry.state.expires)
     }
 
-    /// Unlinks an entry everywhere, gives its bytes back and closes the hole with the last entry.
-    private mutating func remove(_ handle: UInt32) -> UInt32 {
+    /// Unlinks an entry everywhere and gives its memory back.
+    /// - Parameter isInWheel: the wheel has given out those that it found due.
+    mutating func remove(_ handle: UInt32, isInWheel: Bool) {
         let entry = entries[handle]
-        unaccount(entry)
-        index.remove(index.tag(entry.pointee.hash), handle)
-        if entry.pointee.isTombstone { tombstones.unlink(handle, entries) } else { values.unlink(handle, entries) }
-        slots.unlink(handle, entries)
-        let charge = entry.pointee.charge
-        entry.pointee.bytes.deallocate()
-        shared.budget.pointee.release(charge)
-
-        let last = UInt32(entries.count - 1)
-        entries.removeByMovingLast(handle, shared.budget.pointee)
-        if handle != last {
-            let moved = entries[handle]
-            index.entryMoved(index.tag(moved.pointee.hash), from: last, to: handle)
-            if moved.pointee.isTombstone { tombstones.entryMoved(to: handle, entries) } else { values.entryMoved(to: handle, entries) }
-            slots.entryMoved(to: handle, entries)
-        }
-        index.shrinkIfSparse(count: entries.count, shared.budget.pointee)
-        return last
+        let (hash, chunk, state) = (entry.hash, entry.chunk, entry.state)
+        account(entry, sign: -1)
+        if isInWheel { wheel.remove(handle, entries) }
+        if state.isTombstone { tombstones.unlink(handle, entries) } else { recency.removed(handle, entries) }
+        var isSparse = false
+        gate.change { isSparse = index.remove(hash, handle) }
+        freeChunks(chunk, isChain: state.isChain)
+        freeEntry(handle)
+        if isSparse { index.shrink(hash, &slab, gate) }
     }
 
-    /// Adds an entry to the counts of its cache and kind; called when it has its content.
-    mutating func account(_ entry: UnsafeMutablePointer<Entry>) { account(entry, sign: 1) }
-
-    /// Takes an entry out of the counts, before its content changes.
-    mutating func unaccount(_ entry: UnsafeMutablePointer<Entry>) { account(entry, sign: -1) }
-
-    private mutating func account(_ entry: UnsafeMutablePointer<Entry>, sign: Int) {
-        let bytes = sign * (entry.pointee.charge + MemoryLayout<Entry>.stride)
-        if entry.pointee.expires { counts.expiring += sign }
-        if entry.pointee.isTombstone {
-            counts.tombstones += sign
+    /// Takes an entry into the counts of its cache and kind, or out of them.
+    @inline(__always)
+    mutating func account(_ entry: EntryRef, sign: Int) {
+        let bytes = sign &* charge(entry)
+        let isTombstone = entry.state.isTombstone
+        counts.entries &+= sign
+        if isTombstone {
+            counts.tombstones &+= sign
             shared.budget.pointee.tombstoneBytes.wrappingAdd(bytes, ordering: .relaxed)
         }
-        guard let cell = shared.caches.pointee.cell(entry.pointee.cache) else { return }
+        guard let cell = shared.caches.pointee.cell(entry.cache) else { return }
         cell.pointee.bytes.wrappingAdd(bytes, ordering: .relaxed)
-        if entry.pointee.isTombstone {
+        if isTombstone {
             cell.pointee.tombstones.wrappingAdd(sign, ordering: .relaxed)
         } else {
             cell.pointee.entries.wrappingAdd(sign, ordering: .relaxed)
         }
     }
 
+    /// Bytes of an entry: its share of entry page and index, and its chunks.
+    @inline(__always)
+    func charge(_ entry: EntryRef) -> Int { Self.entryCharge &+ layout(entry).charge }
+
+    static let entryCharge = 56
+
     // MARK: Slots
 
     /// Removes all entries and floors of a slot without raising floors: the peer lost its standing and starts anew (`STORE.md` §5).
-    /// O(entries of the slot), under the lock throughout: nobody sees it half forgotten.
+    /// O(entries of the slot and its neighbours), under the lock throughout: nobody sees it half forgotten.
     mutating func forget(_ slot: Int) {
-        while case let head = slots.head(slot), head != Entry.none { _ = remove(head) }
+        let hash = UInt32(slot) << 18
+        var cursor: UInt32? = hash
+        while let start = cursor {
+            cursor = withUnsafeTemporaryAllocation(of: UInt32.self, capacity: IndexWord.linesMax * IndexLine.places) { handles in
+                let (count, next) = gather(slot, from: start, into: handles)
+                for handle in handles[..<count] { remove(handle, isInWheel: entries[handle].state.expires) }
+                return next
+            }
+        }
         slots.forget(slot)
         publishAge()
+    }
+
+    /// The entries of a slot in the block of this hash, from the hash on, in no order.
+    /// - Returns: how many, and the first hash of the slot beyond the block; nil: the block was the last.
+    func gather(_ slot: Int, from hash: UInt32, into handles: UnsafeMutableBufferPointer<UInt32>) -> (Int, next: UInt32?) {
+        let place = index.place(hash)
+        var count = 0
+        index.forEach(in: place.word) { handle in
+            let found = entries[handle].hash
+            guard found >= hash, Int(found >> 18) == slot else { return }
+            handles[count] = handle
+            count += 1
+        }
+        let next = index.end(of: place, hash)
+        return (count, next.flatMap { Int($0 >> 18) == slot ? $0 : nil })
     }
 }
 
@@ -152,8 +178,41 @@ struct ShardCounts: Sendable {
     var collections = 0
     var clearances = 0
     var forgotten = ForgottenCounts()
-    /// Entries that expire some day.
-    var expiring = 0
-    /// Tombstones held.
+    /// Values and tombstones held.
+    var entries = 0
     var tombstones = 0
+}
+
+/// Keys compared eight bytes at a time.
+enum KeyBytes {
+    @inline(__always)
+    static func areEqual(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
+        guard left.count == right.count else { return false }
+        guard let ours = left.baseAddress, let theirs = right.baseAddress else { return true }  // both are empty
+        return areEqual(ours, theirs, left.count)
+    }
+
+    @inline(__always)
+    static func areEqual(_ ours: UnsafeRawPointer, _ theirs: UnsafeRawPointer, _ count: Int) -> Bool {
+        guard count >= 8 else {
+            var offset = 0
+            while offset < count {
+                if ours.load(fromByteOffset: offset, as: UInt8.self) != theirs.load(fromByteOffset: offset, as: UInt8.self) { return false }
+                offset &+= 1
+            }
+            return true
+        }
+        var offset = 0
+        while offset < count &- 8 {
+            if ours.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                != theirs.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            {
+                return false
+            }
+            offset &+= 8
+        }
+        // The last word overlaps the one before unless the length is a multiple of eight.
+        return ours.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+            == theirs.loadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+    }
 }

@@ -1,168 +1,211 @@
-/// Finds entries by hash: open addressing with linear probing in Robin Hood order (Celis, "Robin Hood Hashing", 1986).
+internal import Synchronization
+
+/// Finds entries by hash: for each range of hashes (a slot, or some neighbours) a block of 2...16 cache lines with twelve places each;
+/// where that is not enough, a directory of blocks over the next bits of the hash (Fagin et al., "Extendible Hashing", 1979).
 ///
-/// A word is tag (32 bits, mixed from the hash) and handle + 1; 0 is empty. Words of one run lie in order of their home, so a search ends
-/// at the first word whose home lies behind its own. No word lies more than 63 behind its home: keys that share a hash, or were chosen to
-/// collide, cost at most 64 looks, and crowding each other out. The array has 64 words more than homes, so probing never wraps.
+/// So the entries of a slot lie together in order of hash, which iteration needs, and growing moves at most 192 entries. An entry lies in
+/// the line that its hash names or one of the next two; ``IndexLine/overflow`` says whether to look on. At most 36 entries of one hash fit:
+/// hostile keys cost three lines, and crowd each other out.
 struct ShardIndex: ~Copyable {
-    /// Most words looked at.
-    static let probeMax = 64
-    private static let bitsMin: UInt32 = 6
-    /// 2^30 homes: 8 GiB of words in one shard.
-    private static let bitsMax: UInt32 = 30
+    /// Lines looked at.
+    static let probeMax = 3
 
-    private var words: UnsafeMutablePointer<UInt64>?
-    /// log2 of the number of homes; 0: no array.
-    private var bits: UInt32 = 0
-    private let seed: UInt64
+    let entries: EntryMemory
+    /// Words of the ranges, those of this shard.
+    let roots: UnsafeMutablePointer<Atomic<UInt32>>
+    let firstRoot: Int
+    let rootCount: Int
+    /// hash >> rootShift is the range.
+    let rootShift: UInt32
 
-    init(seed: UInt64) { self.seed = seed }
-
-    deinit { words?.deallocate() }
-
-    /// Number of homes.
-    var capacity: Int { bits == 0 ? 0 : 1 << Int(bits) }
-
-    /// Number of words, empty ones included.
-    var wordCount: Int { bits == 0 ? 0 : capacity + Self.probeMax }
-
-    /// Bytes counted.
-    var charge: Int { bits == 0 ? 0 : Self.charge(bits) }
-
-    private static func charge(_ bits: UInt32) -> Int { AllocatorClass.charge(((1 << Int(bits)) + probeMax) * 8) }
-
-    /// More entries than this make it grow.
-    var entriesMax: Int { capacity / 16 * 13 }
-
-    /// Seeded, so that two stores do not collide alike.
     @inline(__always)
-    func tag(_ hash: UInt64) -> UInt32 {
-        let mixed = hash ^ seed
-        return UInt32(truncatingIfNeeded: ((mixed ^ (mixed >> 32)) &* 0x9E37_79B9_7F4A_7C15) >> 32)
+    static func line(_ hash: UInt32, _ lines: Int) -> Int {
+        Int(truncatingIfNeeded: (UInt64(hash &* 0x9E37_79B1) &* UInt64(truncatingIfNeeded: lines)) &>> 32)
     }
 
     @inline(__always)
-    private func home(_ tag: UInt32) -> Int { Int(tag >> (32 &- bits)) }
+    func address(_ offset: Int) -> UnsafeMutableRawPointer { entries.base + offset }
 
     @inline(__always)
-    private func home(_ word: UInt64) -> Int { home(UInt32(truncatingIfNeeded: word >> 32)) }
+    func line(_ word: IndexWord, _ number: Int) -> IndexLine { IndexLine(address: address(word.offset) + number &* IndexLine.bytes) }
 
-    private static func word(_ tag: UInt32, _ handle: UInt32) -> UInt64 { UInt64(tag) << 32 | UInt64(handle &+ 1) }
+    // MARK: Ranges and directories
 
-    /// The handle in a word; nil when it is empty.
-    func handle(at position: Int) -> UInt32? {
-        guard let words, words[position] != 0 else { return nil }
-        return UInt32(truncatingIfNeeded: words[position]) &- 1
+    /// Where a word is kept: at a range, or in its directory.
+    struct Place {
+        var address: UnsafeMutableRawPointer
+        var root: UnsafeMutableRawPointer
+        /// Directory, and position in it.
+        var directory: IndexWord
+        var position: Int
+
+        var word: IndexWord { IndexWord(bits: Words.load32(address)) }
     }
 
-    /// The home of the word at a position that is not empty.
-    func home(at position: Int) -> Int { words.map { home($0[position]) } ?? 0 }
+    func root(_ hash: UInt32) -> UnsafeMutableRawPointer { UnsafeMutableRawPointer(roots + (Int(hash &>> rootShift) &- firstRoot)) }
 
-    /// The first handle under `tag` for which `matches` is true, or ``Entry/none``. At most ``probeMax`` looks.
+    /// Position of a hash in the directory of its range.
     @inline(__always)
-    func find(_ tag: UInt32, _ matches: (UInt32) -> Bool) -> UInt32 {
-        guard let words else { return Entry.none }
-        let start = home(tag)
-        var position = start
-        while position < start &+ Self.probeMax {
-            let word = words[position]
-            if word == 0 { return Entry.none }
-            if UInt32(truncatingIfNeeded: word >> 32) == tag {
-                let handle = UInt32(truncatingIfNeeded: word) &- 1
+    static func position(_ hash: UInt32, rootShift: UInt32, depth: Int) -> Int {
+        Int((hash &<< (32 &- rootShift)) &>> (32 &- UInt32(truncatingIfNeeded: depth)))
+    }
+
+    func place(_ hash: UInt32) -> Place {
+        let root = root(hash)
+        let word = IndexWord(bits: Words.load32(root))
+        guard word.isDirectory else { return Place(address: root, root: root, directory: .empty, position: 0) }
+        let position = Self.position(hash, rootShift: rootShift, depth: word.depth)
+        return Place(address: address(word.offset) + position * 4, root: root, directory: word, position: position)
+    }
+
+    @inline(__always)
+    func block(_ hash: UInt32) -> IndexWord {
+        let word = IndexWord(bits: Words.load32(root(hash)))
+        guard word.isDirectory else { return word }
+        let position = Self.position(hash, rootShift: rootShift, depth: word.depth)
+        return IndexWord(bits: Words.load32(address(word.offset) + position &* 4))
+    }
+
+    /// The first hash behind the block that this hash leads to; nil: it was the last of the range. Hashes without a block are passed over
+    /// one word of the directory at a time.
+    func end(of place: Place, _ hash: UInt32) -> UInt32? {
+        guard !place.directory.isEmpty else { return nil }
+        let depth = place.directory.depth
+        let words = address(place.directory.offset)
+        let bits = place.word.bits
+        var end = place.position + 1
+        while end < 1 << depth, Words.load32(words + end * 4) == bits { end += 1 }
+        guard end < 1 << depth else { return nil }
+        return (hash >> rootShift) << rootShift | UInt32(end) << (rootShift - UInt32(depth))
+    }
+
+    // MARK: Places
+
+    /// The first handle under this hash for which `matches` is true, or 0.
+    @inline(__always)
+    func find(_ hash: UInt32, _ matches: (UInt32) -> Bool) -> UInt32 {
+        let block = block(hash)
+        guard !block.isEmpty else { return 0 }
+        let lines = block.lines
+        var number = Self.line(hash, lines)
+        for _ in 0..<min(lines, Self.probeMax) {
+            let line = line(block, number)
+            var (places, overflow) = line.matches(UInt8(truncatingIfNeeded: hash))
+            while places != 0 {
+                let handle = line.handle(places.trailingZeroBitCount)
                 if matches(handle) { return handle }
-            } else if home(word) > start {
-                return Entry.none
+                places &= places &- 1
             }
-            position &+= 1
+            if overflow == 0 { return 0 }
+            number = number &+ 1 == lines ? 0 : number &+ 1
         }
-        return Entry.none
+        return 0
     }
 
-    /// Nil: inserted. Else nothing changed, because a word would come to lie too far behind its home: something must go from the words of
-    /// the returned positions, or the index must grow.
-    mutating func insert(_ tag: UInt32, _ handle: UInt32) -> Range<Int>? {
-        guard let words else { return 0..<0 }
-        let start = home(tag)
-        var position = start
-        while words[position] != 0, home(words[position]) <= start {
-            position += 1
-            if position - start >= Self.probeMax { return start..<position }
+    /// Whether ``insert(_:_:)`` will succeed.
+    func hasRoom(_ hash: UInt32) -> Bool {
+        let block = block(hash)
+        guard !block.isEmpty else { return false }
+        var number = Self.line(hash, block.lines)
+        for _ in 0..<min(block.lines, Self.probeMax) {
+            if line(block, number).count < IndexLine.places { return true }
+            number = number + 1 == block.lines ? 0 : number + 1
         }
-        var end = position
-        while words[end] != 0 {
-            let displacement = end - home(words[end])
-            if displacement >= Self.probeMax - 1 { return end - displacement..<end + 1 }
-            end += 1
+        return false
+    }
+
+    /// False: the lines are full, nothing changed.
+    func insert(_ hash: UInt32, _ handle: UInt32) -> Bool { insert(hash, handle, into: block(hash)) }
+
+    func insert(_ hash: UInt32, _ handle: UInt32, into block: IndexWord) -> Bool {
+        guard !block.isEmpty else { return false }
+        let first = Self.line(hash, block.lines)
+        var number = first
+        for _ in 0..<min(block.lines, Self.probeMax) {
+            if line(block, number).insert(UInt8(truncatingIfNeeded: hash), handle) {
+                var passed = first
+                while passed != number {
+                    line(block, passed).overflow += 1
+                    passed = passed + 1 == block.lines ? 0 : passed + 1
+                }
+                return true
+            }
+            number = number + 1 == block.lines ? 0 : number + 1
         }
-        (words + position + 1).update(from: words + position, count: end - position)
-        words[position] = Self.word(tag, handle)
+        return false
+    }
+
+    /// Removes the handle. True: its line is nearly empty, so ``shrink(_:_:)`` may be worth while.
+    func remove(_ hash: UInt32, _ handle: UInt32) -> Bool {
+        let block = block(hash)
+        guard let (number, place) = locate(hash, handle, block) else {
+            assertionFailure("an entry is not in the index")
+            return false
+        }
+        line(block, number).occupied &= ~(1 << UInt32(place))
+        var passed = Self.line(hash, block.lines)
+        while passed != number {
+            line(block, passed).overflow -= 1
+            passed = passed + 1 == block.lines ? 0 : passed + 1
+        }
+        return line(block, number).count <= IndexLine.places / 4
+    }
+
+    /// The entry lies elsewhere now.
+    func moved(_ hash: UInt32, from old: UInt32, to new: UInt32) {
+        let block = block(hash)
+        guard let (number, place) = locate(hash, old, block) else { return assertionFailure("an entry is not in the index") }
+        line(block, number).setHandle(place, new)
+    }
+
+    private func locate(_ hash: UInt32, _ handle: UInt32, _ block: IndexWord) -> (line: Int, place: Int)? {
+        guard !block.isEmpty else { return nil }
+        var number = Self.line(hash, block.lines)
+        for _ in 0..<min(block.lines, Self.probeMax) {
+            var places = line(block, number).matches(UInt8(truncatingIfNeeded: hash)).places
+            while places != 0 {
+                if line(block, number).handle(places.trailingZeroBitCount) == handle { return (number, places.trailingZeroBitCount) }
+                places &= places - 1
+            }
+            number = number + 1 == block.lines ? 0 : number + 1
+        }
         return nil
     }
 
-    /// Removes the word of this tag and handle.
-    mutating func remove(_ tag: UInt32, _ handle: UInt32) {
-        guard let words, let position = position(tag, handle) else { return assertionFailure("an entry is not in the index") }
-        var end = position + 1
-        while words[end] != 0, home(words[end]) < end { end += 1 }
-        (words + position).update(from: words + position + 1, count: end - 1 - position)
-        words[end - 1] = 0
-    }
-
-    /// The entry under this tag moved to another handle.
-    mutating func entryMoved(_ tag: UInt32, from old: UInt32, to new: UInt32) {
-        guard let words, let position = position(tag, old) else { return assertionFailure("an entry is not in the index") }
-        words[position] = Self.word(tag, new)
-    }
-
-    private func position(_ tag: UInt32, _ handle: UInt32) -> Int? {
-        guard let words else { return nil }
-        let word = Self.word(tag, handle)
-        let start = home(tag)
-        return (start..<start + Self.probeMax).first { words[$0] == word }
-    }
-
-    /// Doubles the homes. False, and nothing changed, when the budget lacks the bytes; old and new words are both counted meanwhile.
-    mutating func grow(_ budget: borrowing ByteBudget) -> Bool {
-        let larger = max(Self.bitsMin, bits + 1)
-        guard larger <= Self.bitsMax, budget.reserve(Self.charge(larger)) else { return false }
-        return rebuild(larger, budget)
-    }
-
-    /// Halves the homes when fewer than an eighth are used; gives the array back when none is.
-    mutating func shrinkIfSparse(count: Int, _ budget: borrowing ByteBudget) {
-        if count == 0 {
-            budget.release(charge)
-            words?.deallocate()
-            words = nil
-            bits = 0
-            return
-        }
-        guard bits > Self.bitsMin, count < capacity / 8 else { return }
-        let bytes = Self.charge(bits - 1)
-        // Above a limit that was lowered nothing can be reserved: there the copy is taken for a moment, and twice as much given back.
-        if !budget.reserve(bytes) {
-            guard budget.isExceeded else { return }
-            budget.take(bytes)
-        }
-        _ = rebuild(bits - 1, budget)
-    }
-
-    /// Moves all words to an array of another size, whose bytes are counted already. False: they did not fit, nothing changed.
-    private mutating func rebuild(_ newBits: UInt32, _ budget: borrowing ByteBudget) -> Bool {
-        var other = ShardIndex(seed: seed)
-        other.bits = newBits
-        let array = UnsafeMutablePointer<UInt64>.allocate(capacity: other.wordCount)
-        array.initialize(repeating: 0, count: other.wordCount)
-        other.words = array
-        for position in 0..<wordCount {
-            guard let word = words?[position], word != 0 else { continue }
-            if other.insert(UInt32(truncatingIfNeeded: word >> 32), UInt32(truncatingIfNeeded: word) &- 1) != nil {
-                budget.release(other.charge)
-                return false
+    /// Calls `body` for each handle of a block.
+    @inline(__always)
+    func forEach(in block: IndexWord, _ body: (UInt32) -> Void) {
+        guard !block.isEmpty else { return }
+        for number in 0..<block.lines {
+            let line = line(block, number)
+            var places = line.occupied
+            while places != 0 {
+                body(line.handle(places.trailingZeroBitCount))
+                places &= places &- 1
             }
         }
-        budget.release(charge)
-        swap(&words, &other.words)
-        bits = newBits
-        return true
+    }
+
+    func count(_ block: IndexWord) -> Int {
+        guard !block.isEmpty else { return 0 }
+        return (0..<block.lines).reduce(0) { $0 + line(block, $1).count }
+    }
+
+    /// The entry of the lowest stamp in the lines of this hash; 0 when they are empty.
+    func lowestStamp(_ hash: UInt32) -> UInt32 {
+        let block = block(hash)
+        guard !block.isEmpty else { return 0 }
+        var lowest: UInt32 = 0
+        var number = Self.line(hash, block.lines)
+        for _ in 0..<min(block.lines, Self.probeMax) {
+            var places = line(block, number).occupied
+            while places != 0 {
+                let handle = line(block, number).handle(places.trailingZeroBitCount)
+                if lowest == 0 || entries[handle].stamp < entries[lowest].stamp { lowest = handle }
+                places &= places - 1
+            }
+            number = number + 1 == block.lines ? 0 : number + 1
+        }
+        return lowest
     }
 }

@@ -6,8 +6,11 @@ struct StoreShared {
     let budget: UnsafeMutablePointer<ByteBudget>
     let caches: UnsafeMutablePointer<CacheTable>
     let ages: UnsafeMutablePointer<ShardAges>
+    let arena: UnsafeMutablePointer<Arena>
 
-    init(limit: Int, shards: Int) {
+    init(limit: Int, shards: Int, arena: consuming Arena) {
+        self.arena = .allocate(capacity: 1)
+        self.arena.initialize(to: arena)
         budget = .allocate(capacity: 1)
         budget.initialize(to: ByteBudget(limit: limit))
         caches = .allocate(capacity: 1)
@@ -23,6 +26,8 @@ struct StoreShared {
         caches.deallocate()
         ages.deinitialize(count: 1)
         ages.deallocate()
+        arena.deinitialize(count: 1)
+        arena.deallocate()
     }
 }
 

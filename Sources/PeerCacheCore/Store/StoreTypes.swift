@@ -72,6 +72,8 @@ package enum StoreError: Error, Hashable, Sendable, CustomStringConvertible {
     case cacheNameTooLong(bytes: Int, max: Int)
     /// The limit is taken by what cannot be evicted.
     case noRoom(bytes: Int, limit: Int)
+    /// The system refused addresses or memory.
+    case noMemory(bytes: Int)
 
     package var description: String {
         switch self {
@@ -79,6 +81,7 @@ package enum StoreError: Error, Hashable, Sendable, CustomStringConvertible {
         case .invalidShards(let count, let max): "shard count is \(count); allowed with this memory limit are powers of two in 1...\(max)"
         case .tooManyCaches(let max): "too many caches: a store registers at most \(max)"
         case .cacheNameTooLong(let bytes, let max): "cache name has \(bytes) bytes of UTF-8; allowed are 0...\(max)"
+        case .noMemory(let bytes): "the system refused \(bytes) bytes of memory or address space"
         case .noRoom(let bytes, let limit): "no room for \(bytes) bytes within the memory limit of \(limit) bytes"
         }
     }
@@ -89,7 +92,7 @@ package struct CacheUsage: Hashable, Sendable {
     /// Values, without tombstones.
     package var entries = 0
     package var tombstones = 0
-    /// Bytes of values and tombstones: entry, key, value, rounding. Shares of the index are not in it.
+    /// Bytes of values and tombstones: 56 each for entry and index, and key and value with their rounding.
     package var bytes = 0
 
     package init(entries: Int = 0, tombstones: Int = 0, bytes: Int = 0) {
@@ -117,8 +120,12 @@ package struct ForgottenCounts: Hashable, Sendable {
 package struct StoreMemory: Hashable, Sendable {
     /// Most bytes that may be counted.
     package var limit = 0
-    /// Bytes counted now: fixed tables, index, entries, keys and values with the allocator's rounding.
+    /// Bytes counted now: fixed tables and pages taken from the system.
     package var counted = 0
+    /// Of these, in pages that no shard has.
+    package var free = 0
+    /// Bytes of values and tombstones, as in ``CacheUsage/bytes``.
+    package var charged = 0
     /// Values held, without tombstones.
     package var entries = 0
     package var tombstones = 0
@@ -136,8 +143,8 @@ package struct StoreMemory: Hashable, Sendable {
 
 /// Where an iteration over a slot goes on. A fresh one starts at the slot's lowest hash.
 package struct SlotCursor: Hashable, Sendable {
-    /// Lowest hash not seen yet.
-    var next: UInt64 = 0
+    /// Lowest hash not seen yet, its upper half.
+    var next: UInt32 = 0
     var isFinished = false
 
     package init() {}

@@ -1,7 +1,7 @@
 /// A write on its way into a shard. The pointers are good for the call.
 struct WriteRequest {
     enum Content {
-        case value(UnsafeRawBufferPointer, ttl: Duration?)
+        case value(UnsafeRawBufferPointer, ttl: Duration?, WriteKind)
         /// Dead from `keep` on.
         case tombstone(keep: Tick)
     }
@@ -13,22 +13,38 @@ struct WriteRequest {
     static let keyBytesMax = 1024
 
     var value: UnsafeRawBufferPointer {
-        if case .value(let bytes, _) = content { bytes } else { UnsafeRawBufferPointer(start: nil, count: 0) }
+        if case .value(let bytes, _, _) = content { bytes } else { UnsafeRawBufferPointer(start: nil, count: 0) }
     }
     var isTombstone: Bool { if case .tombstone = content { true } else { false } }
+    var isExplicit: Bool { if case .value(_, _, .fill) = content { false } else { true } }
 
-    /// Bytes counted for key and value. Asked only when they are short enough.
-    var charge: Int { AllocatorClass.charge(key.count + value.count) }
+    /// The half of the hash that the store keeps.
+    @inline(__always)
+    var hash: UInt32 { UInt32(truncatingIfNeeded: id.hash &>> 32) }
+
+    @inline(__always)
+    var layout: ChunkLayout { ChunkLayout(keyBytes: key.count, valueBytes: value.count) }
 
     enum Life { case dead, endless, until(Tick) }
 
     func life(_ stamp: Stamp) -> Life {
         switch content {
-        case .value(_, nil): .endless
-        case .value(_, let ttl?): Lifetime.expiry(of: stamp, ttl: ttl, now: now).map { .until($0) } ?? .dead
+        case .value(_, nil, _): .endless
+        case .value(_, let ttl?, _): Lifetime.expiry(of: stamp, ttl: ttl, now: now).map { .until($0) } ?? .dead
         case .tombstone(let keep): now.isAtOrAfter(keep) ? .dead : .until(keep)
         }
     }
+}
+
+/// Memory that a write has got and not used yet. Kept while the lock is released: only so a long value is sure to come to an end.
+struct PendingWrite: Sendable {
+    /// Handle of an entry.
+    var entry: UInt32 = 0
+    /// The only or first chunk.
+    var chunk: UInt32 = 0
+    /// Later pieces, the last one first.
+    var pieces: UInt32 = 0
+    var pieceCount = 0
 }
 
 /// What a shard did with a write.
@@ -36,6 +52,6 @@ enum WriteStep: Sendable {
     case done(WriteResult, Stamp)
     /// It evicted what it may under one lock; lock again and go on.
     case again
-    /// Other shards must give that many bytes, beginning with `donor`. Nothing was minted or changed, but own entries may be evicted.
-    case blocked(bytes: Int, donor: Int)
+    /// Other shards must give a page, beginning with `donor`. Nothing was minted or changed, but own entries may be evicted.
+    case blocked(donor: Int)
 }

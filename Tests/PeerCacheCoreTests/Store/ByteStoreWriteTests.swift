@@ -141,19 +141,22 @@ import Testing
             #expect(fixture.apply(key, Fixture.stamp(number)) == .stored)
             #expect(fixture.held(key)?.stamp == Fixture.stamp(number))
         }
-        #expect(fixture.store.memory.entries == 64)
+        #expect(fixture.store.memory.entries <= 36 && fixture.store.memory.entries >= 24)
         #expect(fixture.store.checkInvariants() == nil)
-        #expect(fixture.contents(of: fixture.slot, bytesMax: 1).count == 64, "equal hashes stay on one page")
+        var pages = 0
+        let seen = fixture.contents(of: fixture.slot, bytesMax: 1) { _ in pages += 1 }
+        #expect(seen.count == fixture.store.memory.entries && pages == 0, "equal hashes stay on one page")
         #expect(fixture.store.memory.counted < 4 << 20, "the index does not grow for them")
     }
 
     @Test func hostileKeysOfOneSlotAreAllHeld() throws {
         let fixture = try Fixture()
         for number in 0..<5000 {
-            fixture.apply(TestKey("\(number)", hash: UInt64(number), cache: fixture.cache), Fixture.stamp(number))
+            fixture.apply(fixture.key("\(number)"), Fixture.stamp(number))
         }
         #expect(fixture.store.memory.entries == 5000)
-        #expect(fixture.contents(of: fixture.slot, bytesMax: 1000).map(\.id.hash) == Array(0..<5000))
+        let hashes = (0..<5000).map { Fixture.kept(fixture.key("\($0)").id.hash) }
+        #expect(fixture.contents(of: fixture.slot, bytesMax: 1000).map(\.id.hash) == hashes.sorted())
         #expect(fixture.store.checkInvariants() == nil)
     }
 }

@@ -96,9 +96,22 @@ struct StoreModel {
             return .forgotten
         }
         order += 1
-        let charge = max(32, (key.bytes.count + info.valueBytes + 31) & ~15)
+        let charge = Self.charge(key: key.bytes.count, value: info.valueBytes)
         held[key] = Held(info: info, fill: fill, charge: charge, order: order)
         return .stored
+    }
+
+    /// The sizes that pages are cut into, simply as a list.
+    private static let sizes =
+        Array(stride(from: 16, through: 128, by: 8)) + [144, 160, 176, 192, 208, 224, 240, 256, 288, 320, 352, 384, 416, 448, 480, 512]
+        + [576, 640, 704, 768, 832, 896, 960, 1024, 1152, 1280, 1408, 1536, 1664, 1792, 1920, 2048, 2336, 2728, 3272, 4096]
+
+    private static func charge(key: Int, value: Int) -> Int {
+        func size(_ bytes: Int) -> Int { sizes.first { $0 >= bytes } ?? 0 }
+        if 2 + key + value <= 4096 { return 56 + size(2 + key + value) }
+        let rest = value - (4096 - 8 - key)
+        let full = (rest - 1) / 4092
+        return 56 + 4096 + full * 4096 + size(rest - full * 4092 + 4)
     }
 
     private func refusal(_ key: TestKey, _ stamp: Stamp) -> WriteResult? {
@@ -135,7 +148,7 @@ struct StoreModel {
     }
 
     var hasTooManyTombstones: Bool {
-        held.values.reduce(0) { $0 + ($1.info.isTombstone ? $1.charge + 64 : 0) } > limit / 20
+        held.values.reduce(0) { $0 + ($1.info.isTombstone ? $1.charge : 0) } > limit / 20
     }
 
     func oldest(tombstones: Bool, sparing key: TestKey?) -> TestKey? {

@@ -1,0 +1,51 @@
+internal import Synchronization
+
+/// Where the tables of a store that never grow lie: words of the index, floors, and per shard the gate, timer wheel, classes and eras.
+struct FixedPlan {
+    let shards: Int
+    let floorsPerSlot: Int
+    /// Ranges of the index, a power of two.
+    let roots: Int
+    private let slotBytes: Int
+    private let gates: Int
+    private let tables: Int
+    let bytes: Int
+
+    private static let tableBytes = (TimerWheel.tableBytes + Slab.tableBytes + Recency.tableBytes + 63) & ~63
+
+    init(limit: Int, shards: Int) {
+        self.shards = shards
+        floorsPerSlot = min(BucketIndex.perSlot, ByteStore.powerOfTwo(atMost: limit >> 20))
+        // A block of the index has at least two lines: where the limit allows few entries, neighbouring slots share one.
+        roots = max(shards, min(Slot.count, max(128, ByteStore.powerOfTwo(atMost: limit >> 11))))
+        slotBytes = SlotTable.tableBytes(slots: Slot.count / shards, floorsPerSlot: floorsPerSlot)
+        gates = (roots * 4 + 127) & ~127
+        tables = gates + shards * Gate.bytes
+        bytes = (tables + shards * (Self.tableBytes + slotBytes) + 4095) & ~4095
+    }
+
+    /// hash >> rootShift is the range.
+    var rootShift: UInt32 { UInt32(32 - roots.trailingZeroBitCount) }
+
+    func roots(_ fixed: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Atomic<UInt32>> {
+        fixed.assumingMemoryBound(to: Atomic<UInt32>.self)
+    }
+
+    func gate(_ number: Int, _ fixed: UnsafeMutableRawPointer) -> Gate { Gate(fixed + gates + number * Gate.bytes) }
+
+    /// - Parameter fixed: ``bytes`` zero bytes that live as long.
+    func shard(_ number: Int, fixed: UnsafeMutableRawPointer, shared: StoreShared, isExact: Bool) -> Shard {
+        let gate = gate(number, fixed)
+        let table = fixed + tables + number * (Self.tableBytes + slotBytes)
+        let (slots, ranges) = (Slot.count / shards, roots / shards)
+        return Shard(
+            number: number, shared: shared, gate: gate,
+            index: ShardIndex(
+                entries: EntryMemory(base: shared.arena.pointee.base), roots: roots(fixed) + number * ranges, firstRoot: number * ranges,
+                rootCount: ranges, rootShift: rootShift),
+            slab: Slab(arena: shared.arena, budget: shared.budget, table: table),
+            recency: Recency(isExact: isExact, published: gate.era, table: table + Slab.tableBytes),
+            wheel: TimerWheel(table: table + Slab.tableBytes + Recency.tableBytes, now: Tick(0)),
+            slots: SlotTable(slots: number * slots..<(number + 1) * slots, floorsPerSlot: floorsPerSlot, table: table + Self.tableBytes))
+    }
+}
