@@ -76,11 +76,14 @@ struct Arena: ~Copyable {
         source.release(recordMemory)
     }
 
-    /// Whether `bytes` from an offset that may be outdated can be read without a fault.
-    @inline(__always)
-    func isReadable(_ offset: Int, _ bytes: Int) -> Bool {
-        offset >= Self.pageBytes && offset &+ bytes <= readable.load(ordering: .relaxed)
+    /// Offsets from a page on up to here can be read without a fault, whoever has the page.
+    var readableEnd: Int {
+        @inline(__always) get { readable.load(ordering: .acquiring) }
     }
+
+    /// Whether an offset that may be outdated can be followed.
+    @inline(__always)
+    static func contains(_ offset: Int, _ bytes: Int, _ end: Int) -> Bool { offset >= pageBytes && offset &+ bytes <= end }
 
     /// Pages free in the pool, and pages counted in all.
     var pageCounts: (free: Int, counted: Int) { pool.withLock { ($0.freeCount, $0.committed - $0.holeCount) } }

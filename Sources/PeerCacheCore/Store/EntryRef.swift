@@ -1,7 +1,7 @@
 /// One held value or tombstone, without its bytes: 48 bytes of the arena.
 ///
-/// Readers without a lock look at bytes 0...31, so those are words that are read and written atomically; what is behind them belongs to the
-/// shard's lock. A handle is the offset in the arena / 16; 0 is none.
+/// Readers without a lock look at bytes 0...31, or with an outdated handle at any: all words are read and written atomically. What is behind
+/// byte 31 belongs to the shard's lock. A handle is the offset in the arena / 16; 0 is none.
 struct EntryRef {
     static let bytes = 48
 
@@ -85,20 +85,20 @@ struct EntryRef {
     }
 
     var newer: UInt32 {
-        @inline(__always) get { address.load(fromByteOffset: 32, as: UInt32.self) }
-        nonmutating set { address.storeBytes(of: newValue, toByteOffset: 32, as: UInt32.self) }
+        @inline(__always) get { Words.load32(address + 32) }
+        nonmutating set { Words.store32(address + 32, newValue) }
     }
     var older: UInt32 {
-        @inline(__always) get { address.load(fromByteOffset: 36, as: UInt32.self) }
-        nonmutating set { address.storeBytes(of: newValue, toByteOffset: 36, as: UInt32.self) }
+        @inline(__always) get { Words.load32(address + 36) }
+        nonmutating set { Words.store32(address + 36, newValue) }
     }
     var timerNext: UInt32 {
-        @inline(__always) get { address.load(fromByteOffset: 40, as: UInt32.self) }
-        nonmutating set { address.storeBytes(of: newValue, toByteOffset: 40, as: UInt32.self) }
+        @inline(__always) get { Words.load32(address + 40) }
+        nonmutating set { Words.store32(address + 40, newValue) }
     }
     var timerBack: UInt32 {
-        @inline(__always) get { address.load(fromByteOffset: 44, as: UInt32.self) }
-        nonmutating set { address.storeBytes(of: newValue, toByteOffset: 44, as: UInt32.self) }
+        @inline(__always) get { Words.load32(address + 44) }
+        nonmutating set { Words.store32(address + 44, newValue) }
     }
 
     /// Sets everything that readers look at.

@@ -7,7 +7,7 @@ struct FixedPlan {
     /// Ranges of the index, a power of two.
     let roots: Int
     private let slotBytes: Int
-    private let gates: Int
+    private let gateOffset: Int
     private let tables: Int
     let bytes: Int
 
@@ -16,11 +16,11 @@ struct FixedPlan {
     init(limit: Int, shards: Int) {
         self.shards = shards
         floorsPerSlot = min(BucketIndex.perSlot, ByteStore.powerOfTwo(atMost: limit >> 20))
-        // A block of the index has at least two lines: where the limit allows few entries, neighbouring slots share one.
-        roots = max(shards, min(Slot.count, max(128, ByteStore.powerOfTwo(atMost: limit >> 11))))
+        // Few, so that they stay in the cache and a small cache has dense blocks; directories do the rest.
+        roots = max(shards, min(1024, max(128, ByteStore.powerOfTwo(atMost: limit >> 13))))
         slotBytes = SlotTable.tableBytes(slots: Slot.count / shards, floorsPerSlot: floorsPerSlot)
-        gates = (roots * 4 + 127) & ~127
-        tables = gates + shards * Gate.bytes
+        gateOffset = (roots * 4 + 127) & ~127
+        tables = gateOffset + shards * Gate.bytes
         bytes = (tables + shards * (Self.tableBytes + slotBytes) + 4095) & ~4095
     }
 
@@ -31,11 +31,11 @@ struct FixedPlan {
         fixed.assumingMemoryBound(to: Atomic<UInt32>.self)
     }
 
-    func gate(_ number: Int, _ fixed: UnsafeMutableRawPointer) -> Gate { Gate(fixed + gates + number * Gate.bytes) }
+    func gates(_ fixed: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer { fixed + gateOffset }
 
     /// - Parameter fixed: ``bytes`` zero bytes that live as long.
     func shard(_ number: Int, fixed: UnsafeMutableRawPointer, shared: StoreShared, isExact: Bool) -> Shard {
-        let gate = gate(number, fixed)
+        let gate = Gate(gates(fixed) + number * Gate.bytes)
         let table = fixed + tables + number * (Self.tableBytes + slotBytes)
         let (slots, ranges) = (Slot.count / shards, roots / shards)
         return Shard(

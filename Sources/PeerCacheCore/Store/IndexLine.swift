@@ -74,14 +74,14 @@ struct IndexLine {
 
 /// A word of the index: 0, a block of lines, or a directory of such words.
 ///
-/// Bit 31: a directory; bits 3...30: offset / 128; bits 0...2: size. Blocks have 2, 4 … 16 lines, directories 2^5 … 2^12 words.
+/// Bit 31: a directory; bits 3...30: offset / 128; bits 0...2: size. Blocks have 2, 4 … 16 lines, directories 2^5 … 2^10 words.
 struct IndexWord: Equatable {
     var bits: UInt32
 
     static let empty = IndexWord(bits: 0)
     static let linesMax = 16
     static let depthMin = 5
-    static let depthMax = 12
+    static let depthMax = 10
 
     @inline(__always)
     init(bits: UInt32) { self.bits = bits }
@@ -104,6 +104,6 @@ struct IndexWord: Equatable {
     var depth: Int { Int(bits & 7) &+ Self.depthMin }
 
     static func linesClass(_ lines: Int) -> UInt8 { SizeClass.indexFirst + UInt8(lines / 2 - 1) }
-    /// 2^5 words are 128 bytes, 2^12 a page.
-    static func directoryClass(_ depth: Int) -> UInt8 { SizeClass.indexFirst + [0, 1, 3, 7, 8, 9, 10, 11][depth - depthMin] }
+    /// 2^5 words are 128 bytes, 2^10 are 4,096.
+    static func directoryClass(_ depth: Int) -> UInt8 { SizeClass.indexFirst + [0, 1, 3, 7, 8, 9][depth - depthMin] }
 }

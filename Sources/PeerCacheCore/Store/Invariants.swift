@@ -63,17 +63,16 @@ extension Shard {
     }
 
     private func countIndex(_ recount: inout Recount) {
-        for root in 0..<index.rootCount {
-            var (position, size) = (0, 1)
-            while position < size {
-                let (word, words) = index.word(root: root, position: position)
-                if position == 0, words > 1 { recount.items[Int(IndexWord.directoryClass(words.trailingZeroBitCount))] += 1 }
-                size = words
-                position += 1
-                guard !word.isEmpty else { continue }
-                recount.items[Int(IndexWord.linesClass(word.lines))] += 1
-                index.forEach(in: word) { count($0, &recount) }
+        var hash = index.hashes.lowerBound
+        while hash < index.hashes.upperBound {
+            let start = UInt32(truncatingIfNeeded: hash)
+            index.forEachDirectory(from: start) { recount.items[Int(IndexWord.directoryClass($0.word.depth))] += 1 }
+            let place = index.place(start)
+            if !place.word.isEmpty {
+                recount.items[Int(IndexWord.linesClass(place.word.lines))] += 1
+                index.forEach(in: place.word) { count($0, &recount) }
             }
+            hash = index.end(of: place, start)
         }
     }
 

@@ -29,15 +29,18 @@ extension Shard {
     }
 
     /// Starts a round of ``dropCleared(looksMax:bytesMax:)``.
-    mutating func startClearing() { (clearingRoot, clearingPosition) = (0, 0) }
+    mutating func startClearing() { clearingHash = index.hashes.lowerBound }
 
     /// Drops entries at or below their cache's floor, going on where the last call ended, block by block. What is inserted later is above
     /// the floors that stood when the round began.
     mutating func dropCleared(looksMax: Int, bytesMax: Int) -> Slice {
         var slice = Slice()
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: IndexWord.linesMax * IndexLine.places) { handles in
-            while clearingRoot < index.rootCount, slice.looks < looksMax, slice.bytes < bytesMax {
-                let (word, size) = index.word(root: clearingRoot, position: clearingPosition)
+            while clearingHash < index.hashes.upperBound, slice.looks < looksMax, slice.bytes < bytesMax {
+                let hash = UInt32(truncatingIfNeeded: clearingHash)
+                let place = index.place(hash)
+                let word = place.word
+                clearingHash = index.end(of: place, hash)
                 var count = 0
                 index.forEach(in: word) { handle in
                     slice.looks += 1
@@ -50,11 +53,9 @@ extension Shard {
                     drop(handle, .cleared)
                 }
                 slice.dropped += count
-                clearingPosition += 1
-                if clearingPosition >= size { (clearingRoot, clearingPosition) = (clearingRoot + 1, 0) }
             }
         }
-        slice.isComplete = clearingRoot >= index.rootCount
+        slice.isComplete = clearingHash >= index.hashes.upperBound
         if slice.dropped > 0 { publishAge() }
         return slice
     }
@@ -69,22 +70,5 @@ extension Shard {
         }
         slice.isComplete = tombstones.back == 0
         return slice
-    }
-}
-
-extension ShardIndex {
-    /// The word at a position of a range's directory, and how many positions that has. A block behind several positions is met at its first;
-    /// without a directory there is one.
-    ///
-    /// When a directory doubles between two calls the position points to an earlier hash: some blocks are met twice, none is missed. It
-    /// shrinks to nothing only.
-    func word(root: Int, position: Int) -> (IndexWord, size: Int) {
-        let word = IndexWord(bits: Words.load32(UnsafeMutableRawPointer(roots + root)))
-        guard word.isDirectory else { return (word, 1) }
-        let words = entries.base + word.offset
-        guard position < 1 << word.depth else { return (.empty, 0) }
-        let bits = Words.load32(words + position * 4)
-        let isRepeated = position > 0 && Words.load32(words + (position - 1) * 4) == bits
-        return (isRepeated ? .empty : IndexWord(bits: bits), 1 << word.depth)
     }
 }

@@ -20,9 +20,8 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     var wheel: TimerWheel
     var slots: SlotTable
     var counts = ShardCounts()
-    /// Range of the index where ``dropCleared(looksMax:bytesMax:)`` goes on, and position in its directory.
-    var clearingRoot = 0
-    var clearingPosition = 0
+    /// Hash from which ``dropCleared(looksMax:bytesMax:)`` goes on.
+    var clearingHash: UInt64 = 0
 
     init(
         number: Int, shared: StoreShared, gate: Gate, index: consuming ShardIndex, slab: consuming Slab, recency: Recency,
@@ -167,7 +166,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
             count += 1
         }
         let next = index.end(of: place, hash)
-        return (count, next.flatMap { Int($0 >> 18) == slot ? $0 : nil })
+        return (count, Int(next >> 18) == slot ? UInt32(truncatingIfNeeded: next) : nil)
     }
 }
 

@@ -20,20 +20,15 @@ extension ShardIndex {
 
     private func begin(_ place: Place, _ slab: inout Slab, _ gate: Gate) -> Room {
         guard let block = allocate(lines: 2, &slab) else { return .noMemory }
-        guard !place.directory.isEmpty else {
-            gate.change { Words.store32(place.address, block.bits) }
-            return .ready
-        }
         // The largest range around the position whose words are all empty.
         var (start, size) = (place.position, 1)
-        let words = address(place.directory.offset)
-        while size < 1 << place.directory.depth {
+        while place.owner != nil, size < place.count {
             let buddy = start ^ size
-            guard (buddy..<buddy + size).allSatisfy({ Words.load32(words + $0 * 4) == 0 }) else { break }
+            guard (buddy..<buddy + size).allSatisfy({ Words.load32(place.words + $0 * 4) == 0 }) else { break }
             start &= ~size
             size *= 2
         }
-        gate.change { for position in start..<start + size { Words.store32(words + position * 4, block.bits) } }
+        gate.change { for position in start..<start + size { Words.store32(place.words + position * 4, block.bits) } }
         return .ready
     }
 
@@ -51,7 +46,7 @@ extension ShardIndex {
             if old.lines < IndexWord.linesMax {
                 let (room, block) = build(all, linesMin: old.lines + 2, &slab)
                 if room == .ready {
-                    replace(place, old, by: block, gate)
+                    replace(place, by: block, gate)
                     slab.free(old.item)
                 }
                 if room != .crowded { return room }
@@ -87,21 +82,9 @@ extension ShardIndex {
         return block
     }
 
-    /// Positions of a directory that lead to the same block as this one.
-    private func run(_ place: Place) -> Range<Int> {
-        guard !place.directory.isEmpty else { return 0..<1 }
-        let words = address(place.directory.offset)
-        let bits = place.word.bits
-        var (first, end) = (place.position, place.position + 1)
-        while first > 0, Words.load32(words + (first - 1) * 4) == bits { first -= 1 }
-        while end < 1 << place.directory.depth, Words.load32(words + end * 4) == bits { end += 1 }
-        return first..<end
-    }
-
-    private func replace(_ place: Place, _ old: IndexWord, by new: IndexWord, _ gate: Gate) {
-        guard !place.directory.isEmpty else { return gate.change { Words.store32(place.address, new.bits) } }
-        let (run, words) = (run(place), address(place.directory.offset))
-        gate.change { for position in run { Words.store32(words + position * 4, new.bits) } }
+    private func replace(_ place: Place, by new: IndexWord, _ gate: Gate) {
+        let run = place.run
+        gate.change { for position in run { Words.store32(place.words + position * 4, new.bits) } }
     }
 
     // MARK: Splitting
@@ -109,17 +92,15 @@ extension ShardIndex {
     private func split(
         _ place: Place, _ old: IndexWord, _ handles: UnsafeMutableBufferPointer<UInt32>, _ slab: inout Slab, _ gate: Gate
     ) -> Room {
-        let run = run(place)
-        if place.directory.isEmpty || run.count == 1 { return deepen(place, &slab, gate) }
+        let run = place.run
+        if run.count == 1 { return deepen(place, &slab, gate) }
         // The run is aligned to its size, which is a power of two: its half is the next bit of the hash.
         let middle = run.lowerBound + run.count / 2
         var split = 0
-        for position in 0..<handles.count {
-            let target = Self.position(entries[handles[position]].hash, rootShift: rootShift, depth: place.directory.depth)
-            if target < middle {
-                handles.swapAt(split, position)
-                split += 1
-            }
+        for position in 0..<handles.count
+        where Int(entries[handles[position]].hash >> place.shift) & (place.count - 1) < middle {
+            handles.swapAt(split, position)
+            split += 1
         }
         let lower = half(handles, 0..<split, &slab)
         guard lower.room == .ready else { return lower.room }
@@ -128,9 +109,8 @@ extension ShardIndex {
             if !lower.block.isEmpty { slab.free(lower.block.item) }
             return upper.room
         }
-        let words = address(place.directory.offset)
         gate.change {
-            for position in run { Words.store32(words + position * 4, position < middle ? lower.block.bits : upper.block.bits) }
+            for position in run { Words.store32(place.words + position * 4, position < middle ? lower.block.bits : upper.block.bits) }
         }
         slab.free(old.item)
         return .ready
@@ -144,21 +124,27 @@ extension ShardIndex {
 
     private static func lines(for count: Int) -> Int { min(IndexWord.linesMax, max(2, (count + 19) / 20 * 2)) }
 
-    /// A directory for a range that has none, or one of twice the words.
+    /// Twice the words for the directory of the place; or a new one instead of the block, where there is none or it is full.
     private func deepen(_ place: Place, _ slab: inout Slab, _ gate: Gate) -> Room {
-        let old = place.directory
-        let depth = old.isEmpty ? IndexWord.depthMin : old.depth + 1
-        guard depth <= min(IndexWord.depthMax, Int(rootShift)) else { return .crowded }
-        let item = slab.allocate(IndexWord.directoryClass(depth))
-        guard item != 0 else { return .noMemory }
-        let new = IndexWord(item: item, depth: depth)
-        let words = address(new.offset)
-        for position in 0..<1 << depth {
-            let bits = old.isEmpty ? place.word.bits : Words.load32(address(old.offset) + position / 2 * 4)
-            Words.store32(words + position * 4, bits)
+        let depth = place.count.trailingZeroBitCount + 1
+        if let owner = place.owner, depth <= IndexWord.depthMax, place.shift > 0 {
+            let old = IndexWord(bits: Words.load32(owner))
+            let item = slab.allocate(IndexWord.directoryClass(depth))
+            guard item != 0 else { return .noMemory }
+            let new = IndexWord(item: item, depth: depth)
+            for position in 0..<1 << depth {
+                Words.store32(address(new.offset) + position * 4, Words.load32(place.words + position / 2 * 4))
+            }
+            gate.change { Words.store32(owner, new.bits) }
+            slab.free(old.item)
+            return .ready
         }
-        gate.change { Words.store32(place.root, new.bits) }
-        if !old.isEmpty { slab.free(old.item) }
+        guard place.shift >= UInt32(IndexWord.depthMin) else { return .crowded }
+        let item = slab.allocate(IndexWord.directoryClass(IndexWord.depthMin))
+        guard item != 0 else { return .noMemory }
+        let new = IndexWord(item: item, depth: IndexWord.depthMin)
+        for position in 0..<1 << IndexWord.depthMin { Words.store32(address(new.offset) + position * 4, place.word.bits) }
+        gate.change { Words.store32(place.address, new.bits) }
         return .ready
     }
 
@@ -171,7 +157,7 @@ extension ShardIndex {
         guard !old.isEmpty else { return }
         let count = count(old)
         if count == 0 {
-            replace(place, old, by: .empty, gate)
+            replace(place, by: .empty, gate)
             slab.free(old.item)
             removeEmptyDirectory(hash, &slab, gate)
             return
@@ -188,45 +174,49 @@ extension ShardIndex {
             let (room, block) = build(all, linesMin: min(lines, Self.lines(for: count + count / 4)), &slab)
             guard room == .ready else { return }
             guard block.lines < old.lines else { return slab.free(block.item) }
-            replace(place, old, by: block, gate)
+            replace(place, by: block, gate)
             slab.free(old.item)
         }
     }
 
     private func removeEmptyDirectory(_ hash: UInt32, _ slab: inout Slab, _ gate: Gate) {
-        let root = root(hash)
-        let word = IndexWord(bits: Words.load32(root))
-        guard word.isDirectory else { return }
-        let words = address(word.offset)
-        guard (0..<1 << word.depth).allSatisfy({ Words.load32(words + $0 * 4) == 0 }) else { return }
-        gate.change { Words.store32(root, 0) }
-        slab.free(word.item)
+        while case let place = place(hash), let owner = place.owner {
+            guard (0..<place.count).allSatisfy({ Words.load32(place.words + $0 * 4) == 0 }) else { return }
+            let directory = IndexWord(bits: Words.load32(owner))
+            gate.change { Words.store32(owner, 0) }
+            slab.free(directory.item)
+        }
     }
 
     // MARK: Moving blocks out of closed pages
 
     func leaveClosedPages(_ slab: inout Slab, _ gate: Gate) {
-        for number in 0..<rootCount {
-            let root = UnsafeMutableRawPointer(roots + number)
-            let word = IndexWord(bits: Words.load32(root))
-            if word.isEmpty { continue }
-            if let moved = move(word, &slab) {
-                gate.change { Words.store32(root, moved.bits) }
-                slab.free(word.item)
+        var hash = hashes.lowerBound
+        while hash < hashes.upperBound {
+            let start = UInt32(truncatingIfNeeded: hash)
+            forEachDirectory(from: start) { place in
+                guard let moved = move(place.word, &slab) else { return }
+                let old = place.word
+                gate.change { Words.store32(place.address, moved.bits) }
+                slab.free(old.item)
             }
-            let directory = IndexWord(bits: Words.load32(root))
-            guard directory.isDirectory else { continue }
-            let words = address(directory.offset)
-            var position = 0
-            while position < 1 << directory.depth {
-                let place = Place(address: words + position * 4, root: root, directory: directory, position: position)
-                let (block, run) = (place.word, run(place))
-                if !block.isEmpty, let moved = move(block, &slab) {
-                    replace(place, block, by: moved, gate)
-                    slab.free(block.item)
-                }
-                position = run.upperBound
+            let place = place(start)
+            let block = place.word
+            if !block.isEmpty, let moved = move(block, &slab) {
+                replace(place, by: moved, gate)
+                slab.free(block.item)
             }
+            hash = end(of: place, start)
+        }
+    }
+
+    /// Calls `body` for each directory on the way to a hash that begins with this hash.
+    func forEachDirectory(from hash: UInt32, _ body: (Place) -> Void) {
+        let first = Int(hash >> rootShift) - firstRoot
+        var place = Place(words: UnsafeMutableRawPointer(roots), owner: nil, count: rootCount, position: first, shift: rootShift)
+        while place.word.isDirectory {
+            if UInt64(hash) & ((1 << UInt64(place.shift)) - 1) == 0 { body(place) }
+            place = inside(place.word, place, hash)
         }
     }
 

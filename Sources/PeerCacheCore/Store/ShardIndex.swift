@@ -1,7 +1,8 @@
 internal import Synchronization
 
-/// Finds entries by hash: for each range of hashes (a slot, or some neighbours) a block of 2...16 cache lines with twelve places each;
-/// where that is not enough, a directory of blocks over the next bits of the hash (Fagin et al., "Extendible Hashing", 1979).
+/// Finds entries by hash: for each range of hashes a block of 2...16 cache lines with twelve places each. The ranges of a shard are in an
+/// array of roots; where a block is not enough, a directory of blocks over the next bits of the hash takes its place (Fagin et al.,
+/// "Extendible Hashing", 1979), and in a directory that is full another one.
 ///
 /// So the entries of a slot lie together in order of hash, which iteration needs, and growing moves at most 192 entries. An entry lies in
 /// the line that its hash names or one of the next two; ``IndexLine/overflow`` says whether to look on. At most 36 entries of one hash fit:
@@ -31,52 +32,68 @@ struct ShardIndex: ~Copyable {
 
     // MARK: Ranges and directories
 
-    /// Where a word is kept: at a range, or in its directory.
+    /// Where the word of a block is kept: in the roots or in a directory.
     struct Place {
-        var address: UnsafeMutableRawPointer
-        var root: UnsafeMutableRawPointer
-        /// Directory, and position in it.
-        var directory: IndexWord
+        /// First word of the directory; of the roots too.
+        var words: UnsafeMutableRawPointer
+        /// Where the directory's own word is kept; nil for the roots.
+        var owner: UnsafeMutableRawPointer?
+        /// Number of words and position among them.
+        var count: Int
         var position: Int
+        /// A word stands for 2^shift hashes.
+        var shift: UInt32
 
+        var address: UnsafeMutableRawPointer { words + position * 4 }
         var word: IndexWord { IndexWord(bits: Words.load32(address)) }
-    }
 
-    func root(_ hash: UInt32) -> UnsafeMutableRawPointer { UnsafeMutableRawPointer(roots + (Int(hash &>> rootShift) &- firstRoot)) }
-
-    /// Position of a hash in the directory of its range.
-    @inline(__always)
-    static func position(_ hash: UInt32, rootShift: UInt32, depth: Int) -> Int {
-        Int((hash &<< (32 &- rootShift)) &>> (32 &- UInt32(truncatingIfNeeded: depth)))
+        /// Positions that lead to the same block as this one. In the roots each has its own.
+        var run: Range<Int> {
+            guard owner != nil else { return position..<position + 1 }
+            let bits = word.bits
+            var (first, end) = (position, position + 1)
+            while first > 0, Words.load32(words + (first - 1) * 4) == bits { first -= 1 }
+            while end < count, Words.load32(words + end * 4) == bits { end += 1 }
+            return first..<end
+        }
     }
 
     func place(_ hash: UInt32) -> Place {
-        let root = root(hash)
-        let word = IndexWord(bits: Words.load32(root))
-        guard word.isDirectory else { return Place(address: root, root: root, directory: .empty, position: 0) }
-        let position = Self.position(hash, rootShift: rootShift, depth: word.depth)
-        return Place(address: address(word.offset) + position * 4, root: root, directory: word, position: position)
+        let first = Int(hash &>> rootShift) &- firstRoot
+        var place = Place(words: UnsafeMutableRawPointer(roots), owner: nil, count: rootCount, position: first, shift: rootShift)
+        while case let word = place.word, word.isDirectory { place = inside(word, place, hash) }
+        return place
+    }
+
+    /// The place of a hash in the directory that is kept at `place`.
+    func inside(_ directory: IndexWord, _ place: Place, _ hash: UInt32) -> Place {
+        let shift = place.shift &- UInt32(directory.depth)
+        let position = Int(hash &>> shift) & ((1 &<< directory.depth) &- 1)
+        return Place(words: address(directory.offset), owner: place.address, count: 1 << directory.depth, position: position, shift: shift)
+    }
+
+    /// The first hash behind the block, or the hole, that `hash` leads to.
+    func end(of place: Place, _ hash: UInt32) -> UInt64 {
+        let run = place.run
+        let beyond = UInt64(run.upperBound - place.position) << UInt64(place.shift)
+        return ((UInt64(hash) >> UInt64(place.shift)) << UInt64(place.shift)) + beyond
+    }
+
+    /// The hashes of this shard.
+    var hashes: Range<UInt64> {
+        UInt64(firstRoot) << UInt64(rootShift)..<UInt64(firstRoot + rootCount) << UInt64(rootShift)
     }
 
     @inline(__always)
     func block(_ hash: UInt32) -> IndexWord {
-        let word = IndexWord(bits: Words.load32(root(hash)))
-        guard word.isDirectory else { return word }
-        let position = Self.position(hash, rootShift: rootShift, depth: word.depth)
-        return IndexWord(bits: Words.load32(address(word.offset) + position &* 4))
-    }
-
-    /// The first hash behind the block that this hash leads to; nil: it was the last of the range. Hashes without a block are passed over
-    /// one word of the directory at a time.
-    func end(of place: Place, _ hash: UInt32) -> UInt32? {
-        guard !place.directory.isEmpty else { return nil }
-        let depth = place.directory.depth
-        let words = address(place.directory.offset)
-        let bits = place.word.bits
-        var end = place.position + 1
-        while end < 1 << depth, Words.load32(words + end * 4) == bits { end += 1 }
-        guard end < 1 << depth else { return nil }
-        return (hash >> rootShift) << rootShift | UInt32(end) << (rootShift - UInt32(depth))
+        var word = IndexWord(bits: Words.load32(UnsafeMutableRawPointer(roots + (Int(hash &>> rootShift) &- firstRoot))))
+        var shift = rootShift
+        while word.isDirectory {
+            shift &-= UInt32(truncatingIfNeeded: word.depth)
+            let position = Int(hash &>> shift) & ((1 &<< word.depth) &- 1)
+            word = IndexWord(bits: Words.load32(address(word.offset) + position &* 4))
+        }
+        return word
     }
 
     // MARK: Places

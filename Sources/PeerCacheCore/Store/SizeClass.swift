@@ -2,12 +2,12 @@
 ///
 /// Chunks: steps of 8 bytes to 128, 8 sizes per doubling to 2,048, then what divides a page by 7, 6, 5 and 4. Mean waste 7–9 %.
 enum SizeClass {
-    static let count = 64
+    static let count = 62
     /// Longest chunk.
     static let chunkMax = 4096
     static let chunkCount: UInt8 = 51
     static let entry: UInt8 = 51
-    /// Blocks of the index: lines 2, 4 … 16 and, from 1,024 on, directories up to a page.
+    /// Blocks of the index: lines 2, 4 … 16 and, up to 4,096 bytes, directories.
     static let indexFirst: UInt8 = 52
 
     /// Bytes of an item.
