@@ -43,7 +43,7 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
 
     /// - Parameters:
     ///   - limit: bytes that everything together may take, at least 1 MiB. More than 32 GiB are not used.
-    ///   - shards: a power of two in 1...256, with 64 KiB of the limit each. Nil: the largest up to limit / 16 MiB, 1...64, but
+    ///   - shards: a power of two in 1...256, with 64 KiB of the limit each. Nil: the largest up to limit / 16 MiB, 1...32, but
     ///     up to 8 from 4 MiB each.
     ///   - seed: kept for policies that draw lots.
     ///   - pages: where memory comes from.
@@ -54,7 +54,7 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     ) throws(StoreError) {
         guard limit >= Self.limitMin else { throw .limitTooSmall(bytes: limit, minimum: Self.limitMin) }
         let shardsMax = min(Self.shardsMax, Self.powerOfTwo(atMost: limit / (64 << 10)))
-        let count = shards ?? Self.powerOfTwo(atMost: min(64, max(limit / (16 << 20), min(8, limit / (4 << 20)))))
+        let count = shards ?? Self.powerOfTwo(atMost: min(32, max(limit / (16 << 20), min(8, limit / (4 << 20)))))
         guard count >= 1, count <= shardsMax, count.nonzeroBitCount == 1 else { throw .invalidShards(count: count, max: shardsMax) }
 
         let plan = FixedPlan(limit: limit, shards: count)

@@ -9,6 +9,12 @@ extension ShardIndex {
     /// Makes room for one more entry of this hash, in a larger block if need be.
     /// - Returns: `.crowded`: something must go from the lines of this hash first, as growing would not help or is not possible.
     func prepare(_ hash: UInt32, _ slab: inout Slab, _ gate: Gate) -> Room {
+        if hasRoom(hash) { return .ready }
+        // Blocks leave their class as they grow: without this, a page of each class stays for the few that are behind.
+        if slab.closableIndexPages > 0, slab.closeEmptiest(from: Int(SizeClass.indexFirst)) != nil {
+            leaveClosedPages(&slab, gate)
+            slab.finishClosing()
+        }
         for _ in 0..<64 {  // each round adds lines or a bit of the hash
             if hasRoom(hash) { return .ready }
             let place = place(hash)

@@ -144,20 +144,22 @@ struct Slab: ~Copyable {
     // MARK: Emptying pages
 
     /// Pages that would become free if the items of each class moved together.
-    var closablePages: Int {
-        var pages = 0
-        for number in 0..<SizeClass.count { pages += Int(classes[number].freeCount) / max(1, Int(classes[number].perPage)) }
-        return pages
+    var closablePages: Int { closablePages(0..<SizeClass.count) }
+    /// The same for blocks of the index, which are few: moving them is cheap.
+    var closableIndexPages: Int { closablePages(Int(SizeClass.indexFirst)..<SizeClass.count) }
+
+    private func closablePages(_ range: Range<Int>) -> Int {
+        range.reduce(0) { $0 + Int(classes[$1].freeCount) / max(1, Int(classes[$1].perPage)) }
     }
 
     func isClosed(_ item: UInt32) -> Bool { record(page(of: item)).pointee.isClosed }
 
     /// Closes the emptiest pages of each class, as many as the free items of the others can take up.
     /// - Returns: whether pages of chunks, of entries and of the index are among them; nil when none is.
-    mutating func closeEmptiest() -> (chunks: Bool, entries: Bool, index: Bool)? {
+    mutating func closeEmptiest(from first: Int = 0) -> (chunks: Bool, entries: Bool, index: Bool)? {
         var kinds = (chunks: false, entries: false, index: false)
         var left = Self.closedMax
-        for number in 0..<SizeClass.count {
+        for number in first..<SizeClass.count {
             let state = classes + number
             while left > 0, Int(state.pointee.freeCount) >= Int(state.pointee.perPage) {
                 guard let page = emptiest(state.pointee.partial) else { break }
