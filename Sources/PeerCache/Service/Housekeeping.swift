@@ -19,8 +19,8 @@ struct Housekeeping {
         var rounds = 0
         while !Task.isCancelled {
             let now = core.clock.tick()
-            _ = core.store.expire(now: now, entriesMax: 20_000)
-            _ = core.store.sweep(now: now, bytesMax: 4 << 20)
+            _ = core.store.expire(now: now, entriesMax: 100_000)
+            _ = core.store.sweep(now: now, bytesMax: 32 << 20)
             _ = core.near.sweep(nowMilliseconds: ClusterClock.wallMilliseconds, entriesMax: 20_000)
             for cache in core.caches { cache.tick() }
             if rounds % 10 == 0 { report() }
