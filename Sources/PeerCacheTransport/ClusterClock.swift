@@ -56,7 +56,7 @@ package final class ClusterClock: Sendable {
     /// Milliseconds since 1970.
     package static var wallMilliseconds: UInt64 { UInt64(max(0, read(CLOCK_REALTIME) / 1_000_000)) }
 
-    /// As ``wallMilliseconds``, for a few nanoseconds, and late by at most the system's timer tick (1 to 10 ms).
+    /// As ``wallMilliseconds``, for a few nanoseconds, and late by a timer tick of the system (1 to 10 ms) as a rule; there is no bound.
     package static var coarseWallMilliseconds: UInt64 {
         #if os(Linux)
         UInt64(max(0, read(CLOCK_REALTIME_COARSE) / 1_000_000))

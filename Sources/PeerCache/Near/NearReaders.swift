@@ -53,8 +53,12 @@ struct NearReaders {
         return line
     }
 
+    /// A fence and not a releasing store: the optimiser moves the retain of a value that was read past the latter.
     @inline(__always)
-    func leave(_ line: Line) { line.pointee.store(0, ordering: .releasing) }
+    func leave(_ line: Line) {
+        atomicMemoryFence(ordering: .releasing)
+        line.pointee.store(0, ordering: .relaxed)
+    }
 
     var now: UInt64 { epoch.pointee.load(ordering: .relaxed) }
 

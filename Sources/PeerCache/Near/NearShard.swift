@@ -1,7 +1,7 @@
 internal import PeerCacheCore
 internal import Synchronization
 
-/// One part of the near store: what readers look at, a lock, and what only its holder touches, each in cache lines of its own.
+/// One part of the near store: what readers look at, and, in cache lines of their own, a lock and what only its holder touches.
 ///
 /// A writer makes the sequence odd, changes the table, and makes it even again; a reader that saw another number before than after looks
 /// again (a sequence lock, as in Boehm, "Can seqlocks get along with programming language memory models?", 2012).

@@ -7,7 +7,7 @@ extension NearStore {
         case stored
         /// The copy is older than what is held, than an invalidation, or than its cache's floor. Nothing was changed.
         case superseded
-        /// Too large, expired, used less than what would have to go, or no room could be made. An older copy of the key is gone all the same: it must not outlive a newer one.
+        /// Too large, expired, used less than what would have to go (others may have gone before that showed), or no room could be made. An older copy of the key is gone all the same: it must not outlive a newer one.
         case notStored
     }
 
@@ -97,7 +97,7 @@ extension NearStore {
     }
 
     /// Changes with every invalidation in the key's range of hashes. Take it before asking the owner, give it to
-    /// ``insert(_:hash:cache:key:encodedBytes:stamp:expires:nowMilliseconds:token:)``.
+    /// ``insert(_:hash:cache:key:encodedBytes:stamp:expires:nowMilliseconds:token:isWrite:)``.
     package func token(hash: UInt64) -> UInt32 {
         let shard = shard(of: hash)
         shard.lock.lock()
@@ -120,7 +120,7 @@ extension NearStore {
             remove(position, from: shard, out: &out)
         }
         shard.lock.unlock()
-        retire(out)
+        retire(out, mayWait: false)
         return !out.isEmpty
     }
 }
@@ -197,30 +197,44 @@ extension NearStore {
 // MARK: Letting go
 
 extension NearStore {
-    /// More than this waits for readers only while one of them is held up by the system.
-    private static let limboMax = 1024
+    /// Waits for readers that the system holds up at most so often, and only when what they may still see costs more than this part of the
+    /// limit.
+    private static let waitsMax = 32
+    private static let limboPart = 16
 
-    /// Destroys what was unlinked as soon as no reader can see it: now, if nobody reads, else with the next call. Runs user code (`deinit`):
-    /// no lock may be held.
-    func retire(_ retired: NearRetired) {
-        if !retired.isEmpty { limbo.withLock { $0.append((readers.now, retired)) } }
+    /// Destroys what was unlinked as soon as no reader can see it: now, if nobody reads, else with a later call. Runs user code (`deinit`): no
+    /// lock may be held.
+    /// - Parameter mayWait: whether the caller can bear to stand still for a moment; an event loop cannot.
+    func retire(_ retired: NearRetired, mayWait: Bool = true) {
+        if !retired.isEmpty {
+            limbo.withLock { $0.append((readers.now, retired)) }
+            limboCost.add(retired.cost, ordering: .relaxed)
+            isLimboEmpty.store(false, ordering: .relaxed)
+        }
+        if isLimboEmpty.load(ordering: .relaxed) { return }
+        collect()
         var waits = 0
-        while collect() > Self.limboMax, waits < 10_000 {
+        while mayWait, waits < Self.waitsMax, limboCost.load(ordering: .relaxed) > costMax.load(ordering: .relaxed) / Self.limboPart {
             waits += 1
             NearReaders.yield()
+            collect()
         }
     }
 
-    /// - Returns: how many calls' worth of retired records is left.
-    private func collect() -> Int {
-        let (free, left): ([NearRetired], Int) = limbo.withLock { limbo in
-            guard !limbo.isEmpty else { return ([], 0) }
+    private func collect() {
+        let free = limbo.withLock { limbo in
+            guard !limbo.isEmpty else { return [NearRetired]() }
             let oldest = readers.advance()
-            let free = limbo.filter { $0.epoch < oldest }.map(\.retired)
-            if !free.isEmpty { limbo.removeAll { $0.epoch < oldest } }
-            return (free, limbo.count)
+            // In order of their epochs, as they were appended under this lock.
+            let count = limbo.firstIndex { $0.epoch >= oldest } ?? limbo.count
+            let free = limbo.prefix(count).map(\.retired)
+            limbo.removeFirst(count)
+            if limbo.isEmpty { isLimboEmpty.store(true, ordering: .relaxed) }
+            return free
         }
-        for retired in free { retired.destroy() }
-        return left
+        for retired in free {
+            limboCost.subtract(retired.cost, ordering: .relaxed)
+            retired.destroy()
+        }
     }
 }

@@ -10,7 +10,8 @@ internal import Synchronization
 /// What is current is decided by the owner; the store only makes sure that a copy which was invalidated here does not come back with an
 /// answer that was on its way meanwhile (`CONTRACT.md` I40).
 package final class NearStore: @unchecked Sendable {  // all state is behind the shards' locks or atomic
-    /// Charged for every entry besides its encoded value and its key: record, index, key allocation, object header.
+    /// Charged for every entry besides its encoded value and its key: record, index, mark, sketch. Key allocation and object header go with
+    /// the estimate that the encoded size is.
     package static let overheadBytes = 96
     /// Ranges of hashes that share a floor.
     static let floorCount = 4096
@@ -43,8 +44,10 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
     /// For each cache the clock of its floor: copies at or below it are misses.
     private let cacheFloors: UnsafeMutablePointer<Atomic<UInt64>>
     let readers = NearReaders()
-    /// What was unlinked while a reader might see it, with its epoch.
+    /// What was unlinked while a reader might see it, with its epoch; what that costs, and whether there is any.
     let limbo = Lock<[(epoch: UInt64, retired: NearRetired)]>([])
+    let limboCost = Atomic<Int>(0)
+    let isLimboEmpty = Atomic<Bool>(true)
     let entriesMax: Atomic<Int>, costMax: Atomic<Int>
     let entries = Atomic<Int>(0), cost = Atomic<Int>(0)
     /// The shard that gives up an entry next when the inserting one is poor.
@@ -77,7 +80,7 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
 
     // MARK: Reading
 
-    /// A copy that was found. Valid until ``leave(_:)``, which must follow soon and on the same thread.
+    /// A copy that was found. Valid until ``leave(_:)``, which must follow soon.
     struct Hit {
         let object: UnsafeRawPointer
         /// Milliseconds since 1970.
@@ -188,6 +191,9 @@ struct NearRetired {
     var tables: [NearTable] = []
 
     var isEmpty: Bool { records.isEmpty && tables.isEmpty }
+
+    /// In bytes, as charged.
+    var cost: Int { records.reduce(0) { $0 + $1.cost } }
 
     /// Runs user code (`deinit`): no lock may be held.
     func destroy() {

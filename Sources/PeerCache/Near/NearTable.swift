@@ -22,6 +22,7 @@ struct NearTable {
         let records = slotCount / 2
         let bytes = Self.headerBytes + records * NearRecord.wordCount * 8 + slotCount * 8 + records
         base = .allocate(byteCount: bytes, alignment: 64)
+        // Zero bytes are zero atomics.
         base.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
         base.storeBytes(of: slotCount, as: Int.self)
     }
@@ -125,7 +126,7 @@ struct NearTable {
         }
     }
 
-    /// The position that the last slot within a tag's reach leads to; the slot leads to nothing else from now on.
+    /// Gives the last slot within a tag's reach to the tag, with the position it leads to, which is returned.
     func displace(_ tag: UInt32) -> Int {
         let at = (Int(tag) + Self.probesMax - 1) & mask
         let position = Int(slots[at].load(ordering: .relaxed) & 0xFFFF_FFFF) - 1

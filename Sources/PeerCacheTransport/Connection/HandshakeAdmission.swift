@@ -10,8 +10,9 @@ final class HandshakeAdmission: Sendable {
     static let connectionsMax = 4096
     /// Accepted connections without a finished handshake.
     static let pendingMax = 64
-    /// Of those, from one address.
-    static let pendingPerHostMax = 8
+    /// Of those, from one address. Members may share one (NAT, the host's network, loopback) and come back all at once; who is cut off here
+    /// takes it for a refusal, which is evidence of a crash.
+    static let pendingPerHostMax = 32
     /// Key agreements per second.
     static let agreementsPerSecond = 200
 

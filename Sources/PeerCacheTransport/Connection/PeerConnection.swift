@@ -143,8 +143,6 @@ package final class PeerConnection: Sendable {
     package let limits: ConnectionLimits
     private let clock: ClusterClock
     let state: Lock<State>
-    /// Numbers calls, so that one can be cancelled before it has its id.
-    private let tickets = Atomic<UInt64>(0)
 
     init(id: ConnectionID, record: MemberRecord, channel: any Channel, clock: ClusterClock, limits: ConnectionLimits) {
         self.id = id
@@ -172,24 +170,26 @@ package final class PeerConnection: Sendable {
         mustSend: Bool = false, _ encode: (UInt64, inout OutboundFrames) -> Void
     ) async -> Result<PeerResponse, PeerCallError> {
         if Task.isCancelled, !mustSend { return .failure(.cancelled) }
-        let ticket = tickets.wrappingAdd(1, ordering: .relaxed).newValue
+        // 0 until the call is registered; written and read under the lock.
+        let registered = Atomic<UInt64>(0)
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { (continuation: UnsafeContinuation<Answer, Never>) in
                 let (refusal, schedules): (PeerCallError?, Bool) = state.withLock { state in
                     guard !state.isClosed, state.ending.deadline == nil else { return (.unreachable, false) }
                     guard hasRoom(state),
                         let id = state.table.insert(
-                            continuation, ticket: ticket, nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
+                            continuation, nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
                     else { return (.overloaded, false) }
+                    registered.store(id, ordering: .relaxed)
                     encode(id, &state.frames)
                     if let large { enqueue(large, id: id, isResponse: false, &state) }
                     return (nil, beginFlush(&state))
                 }
                 if schedules { scheduleFlush() }
-                if let refusal { continuation.resume(returning: .failure(refusal)) } else if Task.isCancelled { giveUp(ticket) }
+                if let refusal { continuation.resume(returning: .failure(refusal)) } else if Task.isCancelled { giveUp(registered) }
             }
         } onCancel: {
-            giveUp(ticket)
+            giveUp(registered)
         }
     }
 
@@ -306,9 +306,10 @@ package final class PeerConnection: Sendable {
     }
 
     /// The caller was cancelled. If it does not wait yet, it will see that itself.
-    private func giveUp(_ ticket: UInt64) {
+    private func giveUp(_ registered: borrowing Atomic<UInt64>) {
         let (waiter, schedules) = state.withLock { state in
-            guard let (id, waiter) = state.table.take(ticket: ticket) else { return (UnsafeContinuation<Answer, Never>?.none, false) }
+            let id = registered.load(ordering: .relaxed)
+            guard let waiter = state.table.take(id) else { return (UnsafeContinuation<Answer, Never>?.none, false) }
             state.frames.append(cancel: id)
             return (waiter, beginFlush(&state))
         }

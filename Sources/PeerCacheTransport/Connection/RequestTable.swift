@@ -9,7 +9,6 @@ package struct RequestTable<Waiter> {
     }
     private struct Entry {
         var generation: UInt32
-        var ticket: UInt64
         var sentNanoseconds: Int64
         var deadlineNanoseconds: Int64
         var state: State
@@ -24,25 +23,20 @@ package struct RequestTable<Waiter> {
     package init(countMax: Int) { self.countMax = countMax }
 
     /// Puts a waiter in under a new id; nil when `countMax` requests are in flight. O(1).
-    /// - Parameter ticket: a number that the caller chose beforehand and by which it can give up.
-    package mutating func insert(
-        _ waiter: Waiter, ticket: UInt64 = 0, nowNanoseconds: Int64, deadlineNanoseconds: Int64
-    ) -> UInt64? {
+    package mutating func insert(_ waiter: Waiter, nowNanoseconds: Int64, deadlineNanoseconds: Int64) -> UInt64? {
         guard count < countMax else { return nil }
         count += 1
         var index = entries.count
         if firstFree >= 0, case .free(let next) = entries[firstFree].state {
             index = firstFree
             firstFree = next
-            entries[index].ticket = ticket
             entries[index].sentNanoseconds = nowNanoseconds
             entries[index].deadlineNanoseconds = deadlineNanoseconds
             entries[index].state = .waiting(waiter)
         } else {
             entries.append(
                 Entry(
-                    generation: 1, ticket: ticket, sentNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds,
-                    state: .waiting(waiter)))
+                    generation: 1, sentNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds, state: .waiting(waiter)))
         }
         return Self.id(index, entries[index].generation)
     }
@@ -53,21 +47,11 @@ package struct RequestTable<Waiter> {
         return true
     }
 
-    /// Takes the waiter out: answered or failed. Nil when nobody waits under this id (late, unknown, repeated).
+    /// Takes the waiter out: answered, failed, or giving up. Nil when nobody waits under this id (late, unknown, repeated).
     package mutating func take(_ id: UInt64) -> Waiter? {
         guard let index = index(of: id), case .waiting(let waiter) = entries[index].state else { return nil }
         release(index)
         return waiter
-    }
-
-    /// As ``take(_:)``, by ticket: the caller gives up. O(table), as giving up is rare.
-    package mutating func take(ticket: UInt64) -> (id: UInt64, waiter: Waiter)? {
-        for index in entries.indices where entries[index].ticket == ticket {
-            guard case .waiting(let waiter) = entries[index].state else { continue }
-            defer { release(index) }
-            return (Self.id(index, entries[index].generation), waiter)
-        }
-        return nil
     }
 
     /// Takes out all whose deadline has passed, and all that were sent before `sentBefore`. O(table).

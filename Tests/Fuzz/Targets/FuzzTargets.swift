@@ -178,24 +178,18 @@ enum FuzzTarget: UInt8, CaseIterable {
     private static func requestTable(_ input: FuzzInput) {
         var input = input
         var table = RequestTable<UInt64>(countMax: 8)
-        var ids: [UInt64] = [], inUse: [UInt64: UInt64] = [:], tickets: UInt64 = 0, now: Int64 = 0
+        var ids: [UInt64] = [], inUse: [UInt64: UInt64] = [:], waiters: UInt64 = 0, now: Int64 = 0
         while !input.isEmpty {
             let step = input.byte()
             let id = ids.isEmpty ? 0 : ids[Int(step >> 3) % ids.count]
             switch step & 7 {
             case 0, 1, 2:
-                tickets += 1
-                guard
-                    let new = table.insert(
-                        tickets, ticket: tickets, nowNanoseconds: now, deadlineNanoseconds: now + Int64(input.byte()))
+                waiters += 1
+                guard let new = table.insert(waiters, nowNanoseconds: now, deadlineNanoseconds: now + Int64(input.byte()))
                 else { continue }
-                require(new != 0 && inUse.updateValue(tickets, forKey: new) == nil, "id twice")
+                require(new != 0 && inUse.updateValue(waiters, forKey: new) == nil, "id twice")
                 ids.append(new)
-            case 3:
-                guard let ticket = inUse[id] else { continue }
-                let taken = table.take(ticket: ticket)
-                require(taken?.id == id && taken?.waiter == ticket && inUse.removeValue(forKey: id) != nil, "ticket")
-            case 4, 5: if let taken = table.take(id) { require(inUse.removeValue(forKey: id) == taken, "take") }
+            case 3, 4, 5: if let taken = table.take(id) { require(inUse.removeValue(forKey: id) == taken, "take") }
             case 6:
                 now += Int64(input.byte())
                 for (id, waiter) in table.takeExpired(nowNanoseconds: now, sentBefore: now - Int64(input.byte())) {

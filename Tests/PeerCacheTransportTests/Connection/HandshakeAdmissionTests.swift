@@ -26,10 +26,10 @@ import Testing
         return member
     }
 
-    /// Eight from one address may be at it; a ninth makes the oldest give way, so a member gets in from behind the same address.
+    /// Thirty-two from one address may be at it; one more makes the oldest give way, so a member gets in from behind the same address.
     @Test func theSilentOfOneAddressGiveWay() async throws {
         try await TransportBench.run { bench in
-            let silent = try await silent(bench, 11)
+            let silent = try await silent(bench, 35)
             #expect(try await eventually { bench.transport.counts.handshakesRefused == 3 })
             let member = try await member(bench, id(1))
             #expect(bench.transport.counts.handshakesRefused == 4)
@@ -42,8 +42,8 @@ import Testing
     @Test func whoHasProvedItselfCountsNoMore() async throws {
         try await TransportBench.run { bench in
             var members: [UncheckedBox<RawPeer>] = []
-            for number in 1...20 { members.append(try await member(bench, id(number))) }
-            #expect(bench.transport.directory.all().count == 20)
+            for number in 1...40 { members.append(try await member(bench, id(number))) }
+            #expect(bench.transport.directory.all().count == 40)
             #expect(bench.transport.counts.handshakesRefused == 0)
             withExtendedLifetime(members) {}
         }
@@ -52,7 +52,7 @@ import Testing
     /// So does whoever has gone.
     @Test func whoHasGoneCountsNoMore() async throws {
         try await TransportBench.run { bench in
-            for number in 1...20 {
+            for number in 1...40 {
                 _ = try await silent(bench, 1)
                 withExtendedLifetime(try await member(bench, id(number))) {}
             }

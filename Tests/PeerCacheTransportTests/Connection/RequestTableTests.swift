@@ -10,11 +10,10 @@ private final class Bench<Waiter> {
     init(countMax: Int) { table = RequestTable(countMax: countMax) }
 
     var count: Int { table.count }
-    func insert(_ waiter: Waiter, ticket: UInt64 = 0, now: Int64 = 0, deadline: Int64 = 100) -> UInt64? {
-        table.insert(waiter, ticket: ticket, nowNanoseconds: now, deadlineNanoseconds: deadline)
+    func insert(_ waiter: Waiter, now: Int64 = 0, deadline: Int64 = 100) -> UInt64? {
+        table.insert(waiter, nowNanoseconds: now, deadlineNanoseconds: deadline)
     }
     func take(_ id: UInt64) -> Waiter? { table.take(id) }
-    func take(ticket: UInt64) -> (id: UInt64, waiter: Waiter)? { table.take(ticket: ticket) }
     func takeExpired(now: Int64, sentBefore: Int64 = .min) -> [(id: UInt64, waiter: Waiter)] {
         table.takeExpired(nowNanoseconds: now, sentBefore: sentBefore)
     }
@@ -52,18 +51,6 @@ private final class Bench<Waiter> {
         #expect(table.insert("c") != nil)
     }
 
-    @Test func givesUpByTicket() throws {
-        let table = Bench<String>(countMax: 2)
-        #expect(table.take(ticket: 7) == nil)
-        let id = try #require(table.insert("a", ticket: 7))
-        #expect(table.insert("b", ticket: 8) != nil)
-        let taken = try #require(table.take(ticket: 7))
-        #expect(taken.id == id && taken.waiter == "a")
-        #expect(table.take(id) == nil, "its answer comes too late")
-        #expect(table.take(ticket: 7) == nil)
-        #expect(table.count == 1)
-    }
-
     @Test func expiresAtTheDeadlineOrWhenThePeerIsSilent() {
         let table = Bench<String>(countMax: 8)
         #expect(table.insert("early", now: 0, deadline: 50) != nil && table.insert("late", now: 20, deadline: 500) != nil)
@@ -79,7 +66,7 @@ private final class Bench<Waiter> {
     @Test(arguments: Seeds.chosen(1...50)) func behavesLikeAModel(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         let table = Bench<UInt64>(countMax: 16)
-        var model: [UInt64: (ticket: UInt64, deadline: Int64)] = [:]
+        var model: [UInt64: (waiter: UInt64, deadline: Int64)] = [:]
         var gone: [UInt64] = []
         var now: Int64 = 0
         for step in 0..<3000 as Range<UInt64> {
@@ -87,20 +74,15 @@ private final class Bench<Waiter> {
             switch random.next() % 6 {
             case 0, 1, 2:
                 let deadline = now + Int64(random.next() % 50)
-                let id = table.insert(step, ticket: step, now: now, deadline: deadline)
+                let id = table.insert(step, now: now, deadline: deadline)
                 #expect((id == nil) == (model.count == 16), "PEERCACHE_SEED=\(seed), step \(step)")
                 guard let id else { continue }
                 #expect(id != 0 && model[id] == nil && !gone.contains(id), "PEERCACHE_SEED=\(seed), step \(step)")
                 model[id] = (step, deadline)
-            case 3:
-                guard let known, let ticket = model.removeValue(forKey: known)?.ticket else { continue }
-                let taken = table.take(ticket: ticket)
-                #expect(taken?.id == known && taken?.waiter == ticket, "PEERCACHE_SEED=\(seed), step \(step)")
-                gone.append(known)
-            case 4:
+            case 3, 4:
                 let id = random.next() % 4 == 0 ? gone.randomElement(using: &random) : known
                 guard let id else { continue }
-                #expect(table.take(id) == model.removeValue(forKey: id)?.ticket, "PEERCACHE_SEED=\(seed), step \(step)")
+                #expect(table.take(id) == model.removeValue(forKey: id)?.waiter, "PEERCACHE_SEED=\(seed), step \(step)")
                 gone.append(id)
             default:
                 now += Int64(random.next() % 20)
