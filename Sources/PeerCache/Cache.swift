@@ -122,16 +122,14 @@ extension Cache {
     @inline(__always)
     func nearValue(_ key: Key) -> Value? {
         guard near.isOn else { return nil }
-        // `near` is plain pointers: the core that owns what they point at lives as long as this does.
-        return withExtendedLifetime(self) {
-            // All of it within the key's closure: a key type of the user may call it twice or never.
-            key.withKeyBytes { bytes in
-                guard let hit = near.enter(bytes) else { return nil }
-                // Only this cache's keys have its index, and only boxes of its value type are put under them. No reference is counted.
-                let value = Unmanaged<NearBox<Value>>.fromOpaque(hit.object)._withUnsafeGuaranteedRef { $0.value }
-                near.leave(hit)
-                return value
-            }
+        // `near` is plain pointers; `self`, which the caller holds until we return, keeps what they lead to. All of it within the key's
+        // closure: a key type of the user may call it twice or never.
+        return key.withKeyBytes { bytes in
+            guard let hit = near.enter(bytes) else { return nil }
+            // Only this cache's keys have its index, and only boxes of its value type are put under them. No reference is counted.
+            let value = Unmanaged<NearBox<Value>>.fromOpaque(hit.object)._withUnsafeGuaranteedRef { $0.value }
+            near.leave(hit)
+            return value
         }
     }
 

@@ -4,13 +4,28 @@ internal import CXXHash
 /// outside can choose keys that collide or share a peer (`SECURITY.md` SEC19).
 package struct HashSecret: Sendable, CustomStringConvertible, CustomReflectable {
     package static let byteCount = 192
-    private let bytes: [UInt8]
+    private let memory: Memory
+
+    private final class Memory: Sendable {
+        // Safe: written here only, and lives as long as this object.
+        nonisolated(unsafe) let start: UnsafeMutableRawPointer
+
+        init(_ bytes: [UInt8]) {
+            start = .allocate(byteCount: bytes.count, alignment: 64)
+            bytes.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: start, count: bytes.count).copyMemory(from: $0) }
+        }
+
+        deinit { start.deallocate() }
+    }
 
     /// Nil unless there are exactly 192 bytes.
     package init?(_ bytes: [UInt8]) {
         guard bytes.count == Self.byteCount else { return nil }
-        self.bytes = bytes
+        memory = Memory(bytes)
     }
+
+    /// The secret for who cannot afford to count a reference, valid as long as this value or a copy of it.
+    package var address: UnsafeRawPointer { UnsafeRawPointer(memory.start) }
 
     /// Without the bytes, in logs and crash reports as well (SEC4).
     package var description: String { "HashSecret(redacted)" }
@@ -18,7 +33,12 @@ package struct HashSecret: Sendable, CustomStringConvertible, CustomReflectable 
 
     /// XXH3-64 of the key under this secret. O(length), no allocation.
     package func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {
-        bytes.withUnsafeBytes { secret in peercache_xxh3_64(key.baseAddress, key.count, secret.baseAddress) }
+        Self.hash(key, secretAt: memory.start)
+    }
+
+    /// As ``hash(_:)``, with an ``address``.
+    package static func hash(_ key: UnsafeRawBufferPointer, secretAt address: UnsafeRawPointer) -> UInt64 {
+        peercache_xxh3_64(key.baseAddress, key.count, address)
     }
 
     package func hash(_ key: RawSpan) -> UInt64 { key.withUnsafeBytes { hash($0) } }

@@ -15,7 +15,7 @@ final class NearBox<Value: Sendable>: Sendable {
 struct NearReader: @unchecked Sendable {  // unchecked: what the pointers lead to may be used from every thread and lives as long as the core
     private let store: Unmanaged<NearStore>
     private let counters: Unmanaged<StripedCounters<CacheCounter>.Storage>
-    private let secret: HashSecret
+    private let secret: UnsafeRawPointer
     private let cache: UInt16
     /// Near copies are made at all.
     @usableFromInline let isOn: Bool
@@ -23,7 +23,7 @@ struct NearReader: @unchecked Sendable {  // unchecked: what the pointers lead t
     init(_ core: CacheCore) {
         store = .passUnretained(core.peer.near)
         counters = .passUnretained(core.counters.storage)
-        secret = core.secret
+        secret = core.secret.address
         cache = core.index.value
         isOn = core.keepsNear
     }
@@ -43,7 +43,9 @@ struct NearReader: @unchecked Sendable {  // unchecked: what the pointers lead t
             // The coarse clock is behind by a timer tick of the system, some milliseconds, or more when the machine was held up; near the end
             // the exact one decides.
             let now = ClusterClock.coarseWallMilliseconds
-            guard let hit = store.enter(hash: secret.hash(key), cache: cache, key: key, nowMilliseconds: now) else { return nil }
+            guard let hit = store.enter(hash: HashSecret.hash(key, secretAt: secret), cache: cache, key: key, nowMilliseconds: now) else {
+                return nil
+            }
             if hit.expires <= now &+ 250, hit.expires <= ClusterClock.wallMilliseconds {
                 store.leave(hit)
                 return nil
