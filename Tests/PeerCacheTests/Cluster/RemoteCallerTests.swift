@@ -81,8 +81,6 @@ import Testing
             try await eventually("one has ended") { cache.core.loadsRunning == 3 }
             cancel(connection, id: 5)
             try await eventually("the others of the id are cancelled") { loader.running == ["d"] }
-            // It is nobody's now.
-            cancel(connection, id: 5)
             ask(connection, id: 5, ["e"])
             try await eventually("the id can be used again") { loader.running == ["d", "e"] }
             loader.release("d")
