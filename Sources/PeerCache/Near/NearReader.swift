@@ -11,8 +11,10 @@ final class NearBox<Value: Sendable>: Sendable {
 
 /// One cache's way to its near copies: plain pointers, so that a hit touches no reference count that threads share. Whoever uses it holds
 /// the `CacheCore` that owns what they point at.
+///
+/// `@unchecked Sendable` is safe: what the pointers lead to may be used from every thread and lives as long as the core.
 @usableFromInline
-struct NearReader: @unchecked Sendable {  // unchecked: what the pointers lead to may be used from every thread and lives as long as the core
+struct NearReader: @unchecked Sendable {
     private let store: Unmanaged<NearStore>
     private let counters: Unmanaged<StripedCounters<CacheCounter>.Storage>
     private let secret: UnsafeRawPointer
