@@ -124,5 +124,5 @@ if Context.environment["PEERCACHE_FUZZ"] == "1" {
 let features = ["ExistentialAny", "MemberImportVisibility", "InternalImportsByDefault", "NonisolatedNonsendingByDefault"]
 for target in package.targets where target.type != .system && !target.name.hasPrefix("C") {
     target.swiftSettings = (target.swiftSettings ?? []) + features.map { .enableUpcomingFeature($0) }
-    if Context.environment["CI"] != nil { target.swiftSettings?.append(.treatAllWarnings(as: .error)) }
+    if Context.environment["PEERCACHE_CI"] != nil { target.swiftSettings?.append(.treatAllWarnings(as: .error)) }
 }

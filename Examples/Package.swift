@@ -60,5 +60,5 @@ let package = Package(
 let features = ["ExistentialAny", "MemberImportVisibility", "InternalImportsByDefault", "NonisolatedNonsendingByDefault"]
 for target in package.targets {
     target.swiftSettings = (target.swiftSettings ?? []) + features.map { .enableUpcomingFeature($0) }
-    if Context.environment["CI"] != nil { target.swiftSettings?.append(.treatAllWarnings(as: .error)) }
+    if Context.environment["PEERCACHE_CI"] != nil { target.swiftSettings?.append(.treatAllWarnings(as: .error)) }
 }

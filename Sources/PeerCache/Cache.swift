@@ -31,7 +31,9 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
     /// returned but not stored.
     ///
     /// - Throws: the loader's own error when it ran in this process, `.loadFailed` with its description when it ran on another peer;
-    ///   `.loadTimedOut`, `.overloaded`, `.keyTooLong`, `.incompatibleCache`, `.notRunning`; `CancellationError`.
+    ///   `.loadTimedOut`, `.overloaded`, `.keyTooLong`, `.encodingFailed` (of what the loader brought), `.incompatibleCache`,
+    ///   `.invalidConfiguration`, `.peerUnreachable`, `.shuttingDown`; `.notRunning` when the peer has not started within the request timeout;
+    ///   `CancellationError`.
     @inlinable
     public func get(_ key: Key) async throws -> Value? {
         if let value = nearValue(key) { return value }
@@ -64,11 +66,13 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
 
     // MARK: Writing
 
-    /// Stores a value under a key, on its owner and the other holders; what was held before is gone when this returns, on every peer.
+    /// Stores a value under a key. The key's owner has it when this returns, and ``CacheOptions/ackedBy`` holders in all. Near copies of the
+    /// older value on other peers go within milliseconds, after ``CacheOptions/nearFor`` at the latest; further holders follow.
     ///
     /// - Parameter ttl: time to live instead of the cache's; zero or less: expired at once.
-    /// - Throws: `.valueTooLarge`, `.keyTooLong`, `.encodingFailed`, `.overloaded`, `.peerUnreachable`: nothing happened. `.indeterminate`: it
-    ///   may take effect now, later or never; set again, or remove, to be sure.
+    /// - Throws: `.valueTooLarge`, `.keyTooLong`, `.encodingFailed`, `.overloaded`, `.peerUnreachable`, `.incompatibleCache`,
+    ///   `.invalidConfiguration`, `.notRunning`, `.shuttingDown`: nothing happened. `.indeterminate`, and `CancellationError` once it was sent:
+    ///   it may take effect now, later or never; set again, or remove, to be sure.
     public func set(_ key: Key, _ value: Value, ttl: Duration? = nil) async throws {
         let bytes = try await prepare(key)
         let encoded: ByteBuffer
@@ -88,7 +92,8 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
         keepNear(NearBox(value), bytes, hash, encodedBytes: encoded.readableBytes, stamp: stamp, ttlMilliseconds: left, token: nil)
     }
 
-    /// Removes a key on all peers: after this returns, no peer answers what was held before. A running load of the key cannot bring it back.
+    /// Removes a key. When this returns its owner no longer has it, and no load that began before can bring it back; near copies and further
+    /// holders follow as with ``set(_:_:ttl:)``.
     ///
     /// Call it after the database has committed. Throws as ``set(_:_:ttl:)``.
     public func remove(_ key: Key) async throws {
@@ -100,7 +105,7 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
     /// Empties the whole cache on all peers: every entry older than this call is a miss from now on, and no running load stores its value.
     /// O(members) requests; memory is given back by and by.
     ///
-    /// - Throws: `.indeterminate` when a member does not answer within the request timeout; call again.
+    /// - Throws: `.indeterminate` when a member does not answer within the request timeout; call again. Otherwise as ``set(_:_:ttl:)``.
     public func removeAll() async throws {
         try await prepare()
         try await core.removeAll()
@@ -109,6 +114,9 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
     // MARK: Looking
 
     /// Where a key lives and how fresh it is. One request to the owner, when that is another peer; loads nothing.
+    ///
+    /// - Throws: `.keyTooLong`, `.peerUnreachable`, `.overloaded`, `.incompatibleCache`, `.invalidConfiguration`, `.notRunning`,
+    ///   `.shuttingDown`; `CancellationError`.
     public func explain(_ key: Key) async throws -> KeyExplanation {
         let bytes = try await prepare(key)
         return try await core.explain(bytes, core.hash(bytes))

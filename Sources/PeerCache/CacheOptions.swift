@@ -5,9 +5,10 @@ public struct CacheOptions: Sendable, Hashable {
     public var ttl: Duration?
     /// Peers that hold each entry (N), 1...7. Default 2: a killed peer's keys are answered from their copies.
     public var copies: Int
-    /// Holders asked by a read (R), 1...`copies`. Default 1.
+    /// Holders asked by a read (R). Only 1 in this version. Default 1.
     public var readFrom: Int
-    /// Holders that have stored a write before it returns (W), 1...`copies`; with fewer holders in the cluster, all of them. Default 1.
+    /// Holders that have stored a write before it returns (W), the owner among them; with fewer holders in the cluster, all of them. Below
+    /// `copies` in this version, or 1. Default 1.
     public var ackedBy: Int
     /// How long a decoded object of any key may be used in this process without asking the owner; zero: no near copies. Default 1 s.
     /// Writes and removals reach near copies within milliseconds; this bounds what a lost message can do.

@@ -39,7 +39,7 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
         public var loadsRunning: Int
         /// Reads of other peers that this peer answered.
         public var served: UInt64
-        /// Calls of `set` and of `remove`.
+        /// Calls of `set`.
         public var sets: UInt64
         /// Calls of `remove`.
         public var removes: UInt64
@@ -61,7 +61,7 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public var placementDigest: UInt64
     /// The caches by name.
     public var caches: [String: Cache]
-    /// Bytes the store holds, and its limit.
+    /// Bytes the store holds, overhead included.
     public var storeBytes: Int
     /// The store's limit in bytes.
     public var storeBytesMax: Int
@@ -79,7 +79,11 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public var peerErrors: UInt64
 }
 
-/// Whether the next instance of a rolling deploy may go.
+/// Whether this peer takes part in its cluster, as far as it knows that.
+///
+/// A peer that has found nobody is ready, alone. One that is ready may still be empty, as entries are not handed over in this version. One
+/// that has lost the connection to a placed member is not, until it is back or the member is dropped (ten seconds for a vanished host): do not
+/// let a load balancer take all instances out for that.
 public struct PeerReadiness: Sendable, Hashable, Codable {
     /// Nothing stands against it.
     public var isReady: Bool

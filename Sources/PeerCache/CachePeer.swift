@@ -35,7 +35,7 @@ public final class CachePeer: Service, Sendable {
     /// A cache by its name: a typed handle, the same one for the same name and types. The loader runs on the peer that owns the key; nil from
     /// it means that the key does not exist. Without a loader a miss is nil.
     ///
-    /// Register the same caches on all peers. Impossible options make ``run()`` and every operation of the cache throw
+    /// Register the same caches on all peers. Impossible options make ``run()`` and every operation of the cache that can throw do so with
     /// `.invalidConfiguration`; a name that is taken by other types, `.incompatibleCache`. The first registration's options and loader stay.
     ///
     /// - Parameters:
@@ -147,7 +147,7 @@ public final class CachePeer: Service, Sendable {
 }
 
 extension CachePeer {
-    /// A cache whose values are raw bytes, a string or a buffer need no codec; any `Codable` value is JSON by default.
+    /// A cache of any `Codable` value, as JSON. Raw bytes, strings and buffers have overloads of their own, without a codec.
     public func cache<Key: CacheKey, Value: Codable & Sendable>(
         _ name: String, key: Key.Type, value: Value.Type, options: CacheOptions = .init(),
         loader: (@Sendable (Key) async throws -> Value?)? = nil

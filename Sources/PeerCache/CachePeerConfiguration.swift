@@ -28,7 +28,8 @@ public struct CachePeerConfiguration: Sendable {
     public var hashKey: [UInt8]?
 
     /// What the library holds: the store, overhead included (three quarters), and near copies (an eighth, by their encoded size). The rest is
-    /// for the buffers of connections, which are bounded one by one: a sixteenth, or two of the largest values. At least 2 MiB. Default 64 MiB.
+    /// for the buffers of connections. Those are bounded one by one, each way a sixteenth of this or two of the largest values, so many peers
+    /// that do not read can take more than the rest. At least 2 MiB. Default 64 MiB.
     public var memory = ByteCount.megabytes(64)
 
     /// Bounds that protect this peer.
@@ -129,11 +130,11 @@ extension CachePeerConfiguration {
 
     /// Bounds that protect this peer.
     public struct Limits: Sendable {
-        /// The longest value, 1 byte...64 MiB, and never above an eighth of the store. Default 8 MiB.
+        /// The longest value, 1 byte...64 MiB, and never above an eighth of the store, which is 6 MiB with the default memory. Default 8 MiB.
         public var valueBytesMax = 8 * 1024 * 1024
         /// Calls to one peer that wait for an answer, 1...1,000,000; further ones fail with `.overloaded`. Default 8,192.
         public var requestsPerPeerMax = 8192
-        /// Loaders that run at a time, 1...1,000,000. Default 1,024.
+        /// Loaders that run at a time, 1...1,000,000. Default 1,024. At most 4,096 callers wait for one load; further ones get `.overloaded`.
         public var loadsMax = 1024
 
         /// The defaults.

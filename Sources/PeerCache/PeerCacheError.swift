@@ -1,4 +1,5 @@
-/// The one error type of the library. A miss is `nil`, never an error.
+/// The one error type of the library. A miss is `nil`, never an error. A loader that ran in this process throws its own error, and a cancelled
+/// task `CancellationError`.
 public struct PeerCacheError: Error, Sendable, CustomStringConvertible {
     /// What went wrong. New codes may be added; compare with `==`.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
@@ -10,7 +11,7 @@ public struct PeerCacheError: Error, Sendable, CustomStringConvertible {
 
         /// A setting is impossible. The message names it, its value and what is allowed.
         public static let invalidConfiguration = Code(kind: .invalidConfiguration)
-        /// `run()` was not called, or the peer has not started in time. Nothing happened.
+        /// `run()` was not called, or the peer has not started within the request timeout. Nothing happened.
         public static let notRunning = Code(kind: .notRunning)
         /// `run()` was called a second time.
         public static let alreadyRunning = Code(kind: .alreadyRunning)

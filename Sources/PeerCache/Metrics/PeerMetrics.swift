@@ -1,7 +1,7 @@
 internal import CoreMetrics
 internal import PeerCacheCore
 
-/// Every metric of the library, made once. Labels: `peer_cluster`, and `cache` where it is about one.
+/// Every metric of the library, made once. Labels: `cluster`, and `cache` where it is about one.
 ///
 /// The hot paths raise striped counters; once a second ``report`` hands the differences to swift-metrics.
 final class PeerMetrics: Sendable {

@@ -81,7 +81,9 @@ extension CachePeerConfiguration {
                 return .sharedSecret(try KeyRing(current: ClusterSecret(secret), accepting: others))
             } catch { throw PeerCacheError(.invalidConfiguration, "security: \(error.message)") }
         case nil:
-            let isLoopback = bind.host == "localhost" || bind.host == "::1" || bind.host.hasPrefix("127.")
+            // A name like "127.example.com" is none.
+            let isIPv4 = (try? SocketAddress(ipAddress: bind.host, port: 0)) != nil && bind.host.hasPrefix("127.")
+            let isLoopback = bind.host == "localhost" || bind.host == "::1" || isIPv4
             try check(
                 isLoopback, "security", "not set, while bind.host \"\(bind.host)\" is not a loopback address",
                 "use .sharedSecret(…) with 32 random bytes that all peers share, or .insecure if the network itself keeps others out")

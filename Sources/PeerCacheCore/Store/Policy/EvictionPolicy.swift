@@ -21,7 +21,7 @@ package struct EvictionPolicy: ~Copyable {
 
     /// - Parameters:
     ///   - seed: decides which candidates are let in against the rule (``PolicyKind/tinyLFU``).
-    ///   - entriesExpected: how many there will be when memory runs out, roughly; 0 when that is unknown. Memory for the sketch of as many is
+    ///   - entriesExpected: how many there will be when memory runs out, roughly; 0: unknown. Memory for the sketch of as many is
     ///     asked for at once, so it should rather be too low. Too low, the first decisions are a little worse.
     ///   - movesOnEveryHit: exact LRU instead of once per era.
     package init(_ kind: PolicyKind, seed: UInt64, entriesExpected: Int = 0, movesOnEveryHit: Bool = false) {
