@@ -47,7 +47,6 @@ package struct TimerWheel {
 
     /// Adds an entry that is in no list. One that is due already is found by the next pass.
     package mutating func insert(_ handle: UInt32, expiry: Tick, _ entries: EntryMemory) {
-        // An idle wheel may be far behind; nothing is in it, so it is on time wherever it stands. Entries come with their expiry ahead.
         place(handle, expiry.value, entries)
         count += 1
     }
@@ -93,13 +92,19 @@ package struct TimerWheel {
 
     // MARK: Time goes on
 
-    /// Whether a pass to `now` has something to do.
+    /// Whether a pass to `now` has something to do. To be asked before the first entry comes: an empty wheel goes to any time, back as well.
     @inline(__always)
-    package func isBehind(_ now: Tick) -> Bool { isPassing || Int32(bitPattern: now.value &- current) > 0 }
+    package func isBehind(_ now: Tick) -> Bool {
+        count == 0 ? now.value != current : isPassing || Int32(bitPattern: now.value &- current) > 0
+    }
 
     /// The next entry due at `now`, taken out of the wheel. Time that goes back is ignored.
     /// - Parameter looks: entries that may still be looked at; counted down.
     package mutating func next(now: Tick, looks: inout Int, _ entries: EntryMemory) -> Found {
+        guard count > 0 else {
+            (current, target, isPassing) = (now.value, now.value, false)
+            return .nothing
+        }
         while true {
             while heads[Self.draining] != 0 {
                 guard looks > 0 else { return .paused }
@@ -116,10 +121,6 @@ package struct TimerWheel {
             } else {
                 guard Int32(bitPattern: now.value &- current) > 0 else { return .nothing }
                 target = now.value
-                if count == 0 {
-                    current = target
-                    return .nothing
-                }
                 isPassing = true
                 startLevel(0)
             }

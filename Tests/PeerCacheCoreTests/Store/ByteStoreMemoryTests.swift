@@ -124,6 +124,18 @@ import Testing
         #expect(fixture.store.checkInvariants() == nil)
     }
 
+    /// Ticks wrap around; the second half of their range is later than 0, where a wheel begins.
+    @Test func expiryWorksInBothHalvesOfTheRange() throws {
+        for milliseconds in [1_700_000_000_000, 1_790_000_000_000, 1_924_145_348_500] as [UInt64] {
+            let fixture = try Fixture()
+            let (key, now) = (fixture.key("a"), Tick(milliseconds: milliseconds))
+            fixture.apply(key, Stamp(clock: milliseconds << 16, origin: 1), ttl: .seconds(60), now: now)
+            #expect(fixture.read(key, now: now) != nil)
+            #expect(fixture.store.expire(now: Tick(now.value &+ 900), entriesMax: .max) == 0)
+            #expect(fixture.store.expire(now: Tick(now.value &+ 1000), entriesMax: .max) == 1)
+        }
+    }
+
     @Test func tombstonesAboveTheirShareAreCollectedOldestFirst() throws {
         let fixture = try Fixture(limit: 1 << 20)
         for number in 0..<1000 { fixture.applyTombstone(fixture.key("\(number)"), Fixture.stamp(number)) }
