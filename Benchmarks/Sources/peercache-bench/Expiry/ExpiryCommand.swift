@@ -18,7 +18,7 @@ struct ExpiryCommand: AsyncParsableCommand {
     @Option(help: "Entries.") var entries = 1_000_000
     @Option(help: "Bytes of their values; keys have 17.") var valueBytes = 100
     @Option(help: "Threads that read.") var threads = 2
-    @Option(help: "Entries that upkeep may drop at a time. 20,000: as a running peer does.") var dropsMax = 20_000
+    @Option(help: "Entries that upkeep may drop at a time. 100,000: as a running peer does.") var dropsMax = 100_000
     @Option(help: "Seconds for filling.") var fillSeconds = 8
     @Option(help: "Eviction policies, separated by commas.") var policies = StoreSubject.Policy.lru.rawValue
 

@@ -79,7 +79,7 @@ struct MemoryShape: ParsableArguments {
     @Option(help: "Entries of which the overhead is measured.") var entries = 1_000_000
     @Option(help: "Bytes of their values; keys have 17.") var valueBytes = 100
     @Option(help: "Limit under churn, and before it is halved.") var limitMegabytes = 256
-    @Option(help: "What one sweep may give back, ten times a second. 4: as a running peer does.") var sweepMegabytes = 4
+    @Option(help: "What one sweep may give back, ten times a second. 32: as a running peer does.") var sweepMegabytes = 32
 
     func validate() throws {
         guard entries >= 1, valueBytes >= 1, limitMegabytes >= 4, sweepMegabytes >= 1 else {
