@@ -1,3 +1,5 @@
+internal import PeerCacheCore
+
 /// How one cache behaves. Equal on all peers; what differs (`copies`) follows the key's owner.
 public struct CacheOptions: Sendable, Hashable {
     /// Time to live of an entry, from its write, for loads from the load's start; nil: until evicted. Default nil. Zero or less: every
@@ -13,19 +15,23 @@ public struct CacheOptions: Sendable, Hashable {
     /// How long a decoded object of any key may be used in this process without asking the owner; zero: no near copies. Default 1 s.
     /// Writes and removals reach near copies within milliseconds; this bounds what a lost message can do.
     public var nearFor: Duration
+    /// The most memory that this peer's store gives to the cache, at least 1 MiB; nil: as much as the other caches leave. A ceiling and not a
+    /// reserve, for at most 64 caches of a peer. Near copies do not count. Default nil.
+    public var memoryMax: CachePeerConfiguration.ByteCount?
     /// A loader that takes longer fails its waiters and frees the key, 1 ms...10 min. Default 10 s.
     public var loadTimeout: Duration
 
     /// Options; each has a default.
     public init(
         ttl: Duration? = nil, copies: Int = 2, readFrom: Int = 1, ackedBy: Int = 1, nearFor: Duration = .seconds(1),
-        loadTimeout: Duration = .seconds(10)
+        memoryMax: CachePeerConfiguration.ByteCount? = nil, loadTimeout: Duration = .seconds(10)
     ) {
         self.ttl = ttl
         self.copies = copies
         self.readFrom = readFrom
         self.ackedBy = ackedBy
         self.nearFor = nearFor
+        self.memoryMax = memoryMax
         self.loadTimeout = loadTimeout
     }
 
@@ -45,6 +51,11 @@ public struct CacheOptions: Sendable, Hashable {
             copies == 1 || readFrom + ackedBy <= copies, "readFrom + ackedBy", readFrom + ackedBy,
             "above `copies` (\(copies)) it selects strict reads, which this version does not have yet; lower one of them or raise `copies`")
         try check(readFrom == 1, "readFrom", readFrom, "use 1: reads from several holders are not in this version yet")
+        if let memoryMax {
+            try check(
+                memoryMax.bytes >= ByteStore.quotaMin, "memoryMax", "\(memoryMax.bytes) bytes",
+                "use at least \(ByteStore.quotaMin) bytes, for example .megabytes(1), or nil")
+        }
         try check(nearFor >= .zero, "nearFor", nearFor, "use zero (no near copies) or more")
         try check(
             loadTimeout >= .milliseconds(1) && loadTimeout <= .seconds(600), "loadTimeout", loadTimeout, "use 1 ms...600 s")

@@ -32,6 +32,9 @@ public struct CachePeerConfiguration: Sendable {
     /// that do not read can take more than the rest. At least 2 MiB. Default 64 MiB.
     public var memory = ByteCount.megabytes(64)
 
+    /// What gives way when the memory is full. Need not be equal on all peers. Default `.lru`.
+    public var eviction = EvictionPolicy.lru
+
     /// Bounds that protect this peer.
     public var limits = Limits()
 
@@ -89,6 +92,20 @@ extension CachePeerConfiguration {
             let (bytes, overflow) = count.multipliedReportingOverflow(by: unit)
             return ByteCount(bytes: overflow ? (count < 0 ? .min : .max) : bytes)
         }
+    }
+
+    /// How a full store chooses what to evict. Expired entries always go first.
+    public struct EvictionPolicy: Sendable, Hashable {
+        let kind: PolicyKind
+
+        /// Least recently used first, to a sixteenth of a turnover. The cheapest, and predictable.
+        public static let lru = EvictionPolicy(kind: .lru)
+        /// Adaptive W-TinyLFU (Einziger et al., "TinyLFU", ACM TOS 2017): what was loaded competes by frequency of use with what it would
+        /// push out, so scans do not flush the store; what was set explicitly does not compete. 8 bytes more per entry, and slower hits.
+        public static let tinyLFU = EvictionPolicy(kind: .tinyLFU)
+        /// S3-FIFO (Yang et al., "FIFO Queues are All You Need for Cache Eviction", SOSP 2023): scans pass through a small queue. About 4
+        /// bytes more per entry.
+        public static let s3fifo = EvictionPolicy(kind: .s3fifo)
     }
 
     /// Where the first addresses come from. Asked at the start, often until the first contact, then once a minute.

@@ -19,6 +19,7 @@ public final class PolicySimulation {
     private let entries = SimulatedEntries()
     private let memory = HeapMemory()
     private var policy: EvictionPolicy
+    private var clock = EraClock()
     /// Handle by id, 0 when the id is not held.
     private var handles: [UInt32] = []
 
@@ -51,19 +52,20 @@ public final class PolicySimulation {
     public func request(id: Int, size: Int) -> Bool {
         if id >= handles.count { handles.append(contentsOf: repeatElement(0, count: id + 1 - handles.count)) }
         if handles[id] != 0 {
-            policy.hit(handles[id], entries)
+            policy.hit(handles[id], era: clock.era, entries)
             return true
         }
         guard size <= capacity else { return false }
         while policy.cost + size > capacity {
-            let victim = policy.victim(incoming: size, entries)
+            let victim = policy.victim(incoming: size, era: clock.era, entries)
             if victim == 0 { return false }
             policy.removed(victim, entries)
             handles[entries.remove(victim)] = 0
         }
         let handle = entries.add(id: id, hash: hash(id), cost: size)
         handles[id] = handle
-        policy.inserted(handle, explicit: false, entries)
+        policy.inserted(handle, explicit: false, era: clock.era, entries)
+        clock.inserted(entries: policy.count)
         if policy.isResizeDue { policy.resize(memory) }
         return false
     }

@@ -7,8 +7,15 @@ internal import PeerCacheCore
 public final class StoreSubject: Sendable {
     /// What gives way when the limit is reached.
     public enum Policy: String, Sendable, CaseIterable {
-        /// Least recently used first.
-        case lru
+        case lru, tinyLFU, s3fifo
+
+        var kind: PolicyKind {
+            switch self {
+            case .lru: .lru
+            case .tinyLFU: .tinyLFU
+            case .s3fifo: .s3fifo
+            }
+        }
     }
 
     private let store: ByteStore
@@ -18,7 +25,7 @@ public final class StoreSubject: Sendable {
     /// A store that holds all slots, with one cache.
     /// - Parameter limit: bytes that everything together may take.
     public init(limit: Int, policy: Policy = .lru, seed: UInt64 = 1) throws {
-        store = try ByteStore(limit: limit, shards: nil, seed: seed)
+        store = try ByteStore(limit: limit, policy: policy.kind, shards: nil, seed: seed)
         cache = try store.register("bench")
         let bytes = (0..<HashSecret.byteCount).map { UInt8(truncatingIfNeeded: ($0 &* 167 &+ 13) ^ Int(truncatingIfNeeded: seed)) }
         guard let secret = HashSecret(bytes) else { throw StoreError.limitTooSmall(bytes: 0, minimum: 0) }

@@ -54,6 +54,7 @@ import Testing
     static let impossibleOptions: [(String, CacheOptions)] = [
         ("copies is 0", CacheOptions(copies: 0)),
         ("copies is 8", CacheOptions(copies: 8)),
+        ("memoryMax is 5 bytes", CacheOptions(memoryMax: .bytes(5))),
         ("readFrom is 3", CacheOptions(copies: 2, readFrom: 3)),
         ("ackedBy is 3", CacheOptions(copies: 2, ackedBy: 3)),
         ("ackedBy is 0", CacheOptions(copies: 2, ackedBy: 0)),

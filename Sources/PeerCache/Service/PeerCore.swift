@@ -43,7 +43,7 @@ final class PeerCore: Sendable {
         self.configuration = configuration
         self.me = me
         requestPatience = Patience(configuration.requestTimeout)
-        do { store = try ByteStore(limit: validated.storeBytes, shards: nil, seed: me.low) } catch {
+        do { store = try ByteStore(limit: validated.storeBytes, policy: configuration.eviction.kind, shards: nil, seed: me.low) } catch {
             throw PeerCacheError(.invalidConfiguration, "memory: \(error)", underlying: error)
         }
         near = NearStore(limits: .init(entriesMax: max(16, validated.nearBytes / 128), costMax: validated.nearBytes))
@@ -136,7 +136,10 @@ final class PeerCore: Sendable {
             var index = CacheIndex(0)
             do throws(PeerCacheError) { try options.validate(cache: name) } catch { failure = error }
             if failure == nil {
-                do { index = try store.register(name) } catch {
+                do {
+                    index = try store.register(name)
+                    if let memoryMax = options.memoryMax { try store.setQuota(index, memoryMax.bytes) }
+                } catch {
                     failure = PeerCacheError(.invalidConfiguration, "cache \"\(name)\": \(error)", underlying: error)
                 }
             }

@@ -162,10 +162,10 @@ extension ByteStore {
                 found.outcome = .miss
                 return found
             }
-            if UInt32(found.tail &>> 24) != gate.era.pointee.load(ordering: .relaxed) {
+            if gate.era.wantsHit(found.tail) {
                 // Given up when somebody writes: the entry may have moved, and it will be hit again.
                 _ = cell.pointee.lock.withLockIfAvailable { shard in
-                    if gate.begin() == number { shard.recency.hit(found.handle, now: now, shard.entries) }
+                    if gate.begin() == number { shard.order.hit(found.handle, shard.entries) }
                 }
             }
             return found

@@ -33,13 +33,13 @@ extension ByteStore {
         return dropped
     }
 
-    /// Evicts down to a limit that was lowered, collects the oldest tombstones above 5 % of the limit, and drops entries of cleared caches:
-    /// in this order, until entries of `bytesMax` bytes were dropped or looked at.
+    /// Evicts down to a limit that was lowered, collects the oldest tombstones above 5 % of the limit, drops entries of cleared caches, and
+    /// makes room for the policy's own tables: in this order, until entries of `bytesMax` bytes were dropped or looked at.
     /// - Returns: whether work is left.
     package func sweep(now: Tick, bytesMax: Int) -> Bool {
         upkeep.withLock { upkeep in
             var left = bytesMax
-            return shrink(&upkeep, &left) || collect(&upkeep, &left) || clear(&upkeep, &left)
+            return shrink(&upkeep, &left) || collect(&upkeep, &left) || clear(&upkeep, &left) || fitOrders(&left)
         }
     }
 
@@ -71,6 +71,9 @@ extension ByteStore {
         return memory
     }
 
+    /// Bytes counted for the policy's own tables: sketches, ghosts, lists of quotas. O(shards).
+    package var policyBytes: Int { (0..<shardCount).reduce(0) { bytes, number in bytes + cells[number].lock.withLock { $0.order.charge } } }
+
     // MARK: Parts of a sweep; each returns whether it has work left
 
     /// Gives pages back to the system: free ones first, then those of shard after shard.
@@ -95,6 +98,20 @@ extension ByteStore {
             idle = slice.dropped == 0 ? idle + 1 : 0
             left -= slice.bytes
             upkeep.hand &+= 1
+        }
+        return false
+    }
+
+    /// Sketches and ghosts that got no memory when they should have grown: values are evicted for them.
+    private func fitOrders(_ left: inout Int) -> Bool {
+        for number in 0..<shardCount {
+            let memory = CountedMemory(budget: shared.budget)
+            while cells[number].lock.withLock({ $0.order.isResizeDue && !$0.order.resize(memory) }) {
+                if left <= 0 { return true }
+                left -= Arena.pageBytes
+                guard makePages(2, from: number, except: nil) > 0 else { return false }
+                _ = shared.arena.pointee.trim(shared.budget.pointee, for: CountedMemory.charge(LineTable.pieceBytes))
+            }
         }
         return false
     }

@@ -70,7 +70,7 @@ extension ByteStore {
     }
 
     private func write(_ request: WriteRequest, stamp: Stamp?, mint: (Stamp) -> Stamp) -> (WriteResult, Stamp) {
-        guard shared.caches.pointee.cell(request.id.cache.value) != nil else { return (.notHolder, .zero) }
+        guard let cell = shared.caches.pointee.cell(request.id.cache.value) else { return (.notHolder, .zero) }
         let own = shard(of: request.id)
         var pending = PendingWrite()
         var rounds = 0
@@ -81,7 +81,11 @@ extension ByteStore {
             }
             rounds += 1
             switch step {
-            case .done(let result, let stamp): return (result, stamp)
+            case .done(let result, let stamp):
+                if cell.pointee.quota.load(ordering: .relaxed) > 0, result == .stored {
+                    keepQuota(request.id.cache.value, from: request.id.slot.index &>> shardShift &+ 1)
+                }
+                return (result, stamp)
             case .again: break
             case .blocked(let donor):
                 // No lock is held here. When nobody has anything to give, the next round settles it.

@@ -22,6 +22,8 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     /// Longest key; a longer one is a miss to read and forgotten when written.
     package static let keyBytesMax = WriteRequest.keyBytesMax
     private static let shardsMax = 256
+    /// More than most caches have: a policy's tables begin too small rather than too large.
+    private static let bytesPerEntryExpected = 2048
 
     let shardCount: Int
     /// slot >> shardShift is the shard.
@@ -38,6 +40,8 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     let expiryHand = Atomic<Int>(0)
     /// Cache floors raised so far.
     let clearings = Atomic<Int>(0)
+    /// Caches with a quota.
+    let quotas = Lock<[UInt16]>([])
     private let fixedMemory: PageSource.Reservation
     private let pages: PageSource
 
@@ -45,12 +49,13 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     ///   - limit: bytes that everything together may take, at least 1 MiB. More than 32 GiB are not used.
     ///   - shards: a power of two in 1...256, with 64 KiB of the limit each. Nil: the largest up to limit / 16 MiB, 1...32, but
     ///     up to 8 from 4 MiB each.
-    ///   - seed: kept for policies that draw lots.
+    ///   - seed: for policies that draw lots.
     ///   - pages: where memory comes from.
     ///   - limitMax: what ``setLimit(_:)`` may ask for later; nil: four times the limit.
-    ///   - isExact: each hit moves its entry to the front; else the first one of an era does.
+    ///   - isExact: under ``PolicyKind/lru`` each hit moves its entry to the front; else the first one of an era does.
     package init(
-        limit: Int, shards: Int?, seed: UInt64, pages: PageSource = PageSource(), limitMax: Int? = nil, isExact: Bool = false
+        limit: Int, policy: PolicyKind = .lru, shards: Int?, seed: UInt64, pages: PageSource = PageSource(), limitMax: Int? = nil,
+        isExact: Bool = false
     ) throws(StoreError) {
         guard limit >= Self.limitMin else { throw .limitTooSmall(bytes: limit, minimum: Self.limitMin) }
         let shardsMax = min(Self.shardsMax, Self.powerOfTwo(atMost: limit / (64 << 10)))
@@ -78,11 +83,15 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
         reader = StoreReader(plan: plan, fixed: fixed.base, arena: shared.arena)
         shared.budget.pointee.take(fixedBytes)
         for number in 0..<count {
-            (cells + number).initialize(to: ShardCell(plan.shard(number, fixed: fixed.base, shared: shared, isExact: isExact)))
+            let shard = plan.shard(
+                number, fixed: fixed.base, shared: shared, policy: policy, isExact: isExact, seed: seed,
+                entriesExpected: limit / count / Self.bytesPerEntryExpected)
+            (cells + number).initialize(to: ShardCell(shard))
         }
     }
 
     deinit {
+        for number in 0..<shardCount { cells[number].lock.withLock { $0.order.deallocate(CountedMemory(budget: shared.budget)) } }
         cells.deinitialize(count: shardCount)
         cells.deallocate()
         shared.deallocate()

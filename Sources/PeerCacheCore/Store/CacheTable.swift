@@ -1,26 +1,50 @@
 internal import Synchronization
 
-/// What all shards share about one cache: its floor and its counts.
+/// What all shards share about one cache: its floor and its quota.
 struct CacheCell: ~Copyable {
     /// Clock of the cache's floor; rises only. The origin is kept under the table's lock, as the two together do not fit in one word:
     /// it is only asked for when clocks are equal.
     let floorClock = Atomic<UInt64>(0)
-    let entries = Atomic<Int>(0)
-    let tombstones = Atomic<Int>(0)
-    let bytes = Atomic<Int>(0)
+    /// Most bytes; 0: none of its own.
+    let quota = Atomic<Int>(0)
 }
 
-/// The caches of a store, by index and by name. Cells are in pages of 64 that never move, so reading one takes no lock.
+/// What one shard holds of one cache. Written under the shard's lock only, so without an exchange; read by everybody.
+struct CacheCounts: ~Copyable {
+    private let entries = Atomic<Int>(0)
+    private let tombstones = Atomic<Int>(0)
+    private let bytes = Atomic<Int>(0)
+
+    @inline(__always)
+    func add(bytes more: Int, isTombstone: Bool, sign: Int) {
+        bytes.store(bytes.load(ordering: .relaxed) &+ more, ordering: .relaxed)
+        if isTombstone {
+            tombstones.store(tombstones.load(ordering: .relaxed) &+ sign, ordering: .relaxed)
+        } else {
+            entries.store(entries.load(ordering: .relaxed) &+ sign, ordering: .relaxed)
+        }
+    }
+
+    var usage: CacheUsage {
+        CacheUsage(
+            entries: entries.load(ordering: .relaxed), tombstones: tombstones.load(ordering: .relaxed),
+            bytes: bytes.load(ordering: .relaxed))
+    }
+}
+
+/// The caches of a store, by index and by name. Cells are in pages of 16 that never move, so reading one takes no lock; behind the cells of
+/// a page each shard has its counts in lines of its own.
 struct CacheTable: ~Copyable {
     static let cachesMax = 4096
     static let nameBytesMax = 128
-    private static let perPage = 64
+    private static let perPage = 16
     private static let pageCount = cachesMax / perPage
-    static let pageCharge = AllocatorClass.charge(perPage * MemoryLayout<CacheCell>.stride)
+    private static let cellsBytes = perPage * MemoryLayout<CacheCell>.stride
+    private static let countsBytes = perPage * MemoryLayout<CacheCounts>.stride
     /// Bytes counted for the directory of pages.
     static let directoryCharge = AllocatorClass.charge(pageCount * MemoryLayout<Page>.stride)
 
-    private typealias Page = Atomic<UnsafeMutablePointer<CacheCell>?>
+    private typealias Page = Atomic<UnsafeMutableRawPointer?>
 
     private struct Names {
         var list: [String] = []
@@ -29,32 +53,66 @@ struct CacheTable: ~Copyable {
         var floorOrigins: [UInt32] = []
     }
 
+    private let shards: Int
     private let pages: UnsafeMutablePointer<Page>
     private let names = Lock(Names())
 
-    init() {
+    init(shards: Int) {
+        self.shards = shards
         pages = .allocate(capacity: Self.pageCount)
         for number in 0..<Self.pageCount { (pages + number).initialize(to: Page(nil)) }
     }
 
     deinit {
-        for number in 0..<Self.pageCount {
-            guard let page = pages[number].load(ordering: .relaxed) else { continue }
-            page.deinitialize(count: Self.perPage)
-            page.deallocate()
-        }
+        for number in 0..<Self.pageCount { pages[number].load(ordering: .relaxed)?.deallocate() }  // nothing in it needs an end
         pages.deinitialize(count: Self.pageCount)
         pages.deallocate()
+    }
+
+    private var pageBytes: Int { Self.cellsBytes + shards * Self.countsBytes }
+    private var pageCharge: Int { AllocatorClass.charge(pageBytes + 64) }  // room to align it
+
+    private func makePage() -> UnsafeMutableRawPointer {
+        let page = UnsafeMutableRawPointer.allocate(byteCount: pageBytes, alignment: 64)
+        let cells = page.bindMemory(to: CacheCell.self, capacity: Self.perPage)
+        let counts = (page + Self.cellsBytes).bindMemory(to: CacheCounts.self, capacity: shards * Self.perPage)
+        for position in 0..<Self.perPage { (cells + position).initialize(to: CacheCell()) }
+        for position in 0..<shards * Self.perPage { (counts + position).initialize(to: CacheCounts()) }
+        return page
     }
 
     /// Bytes counted for a name: text, list, and its share of the dictionary while that grows.
     static func nameCharge(_ name: String) -> Int { AllocatorClass.charge(name.utf8.count + 32) + 128 }
 
+    @inline(__always)
+    private func page(_ cache: UInt16) -> UnsafeMutableRawPointer? {
+        Int(cache) < Self.cachesMax ? pages[Int(cache) / Self.perPage].load(ordering: .acquiring) : nil
+    }
+
     /// Nil when no such cache is registered. One or two loads, no lock.
     @inline(__always)
     func cell(_ cache: UInt16) -> UnsafeMutablePointer<CacheCell>? {
-        guard Int(cache) < Self.cachesMax, let page = pages[Int(cache) >> 6].load(ordering: .acquiring) else { return nil }
-        return page + Int(cache & 63)
+        page(cache).map { $0.assumingMemoryBound(to: CacheCell.self) + Int(cache) % Self.perPage }
+    }
+
+    /// What a shard holds of the cache; nil when no such cache is registered.
+    @inline(__always)
+    func counts(_ cache: UInt16, shard: Int) -> UnsafeMutablePointer<CacheCounts>? {
+        guard let page = page(cache) else { return nil }
+        let counts = (page + Self.cellsBytes).assumingMemoryBound(to: CacheCounts.self)
+        return counts + (shard &* Self.perPage &+ Int(cache) % Self.perPage)
+    }
+
+    /// What all shards hold of the cache. O(shards).
+    func usage(_ cache: UInt16) -> CacheUsage {
+        var usage = CacheUsage()
+        for shard in 0..<shards {
+            guard let part = counts(cache, shard: shard)?.pointee.usage else { break }
+            usage.entries &+= part.entries
+            usage.tombstones &+= part.tombstones
+            usage.bytes &+= part.bytes
+        }
+        return usage
     }
 
     enum Registration: Sendable { case index(UInt16), full, needs(bytes: Int) }
@@ -66,12 +124,10 @@ struct CacheTable: ~Copyable {
             let number = names.list.count
             guard number < Self.cachesMax else { return .full }
             let needsPage = number % Self.perPage == 0
-            let bytes = Self.nameCharge(name) + (needsPage ? Self.pageCharge : 0)
+            let bytes = Self.nameCharge(name) + (needsPage ? pageCharge : 0)
             guard budget.reserve(bytes) else { return .needs(bytes: bytes) }
             if needsPage {
-                let page = UnsafeMutablePointer<CacheCell>.allocate(capacity: Self.perPage)
-                for position in 0..<Self.perPage { (page + position).initialize(to: CacheCell()) }
-                pages[number / Self.perPage].store(page, ordering: .releasing)
+                pages[number / Self.perPage].store(makePage(), ordering: .releasing)
             }
             names.list.append(name)
             names.floorOrigins.append(0)
@@ -91,7 +147,7 @@ struct CacheTable: ~Copyable {
     var charge: Int {
         names.withLock { names in
             let pages = (names.list.count + Self.perPage - 1) / Self.perPage
-            return names.list.reduce(pages * Self.pageCharge) { $0 + Self.nameCharge($1) }
+            return names.list.reduce(pages * pageCharge) { $0 + Self.nameCharge($1) }
         }
     }
 

@@ -18,30 +18,19 @@ struct EntryRef {
 
         private static let tombstone: UInt8 = 1 << 4
         private static let chain: UInt8 = 1 << 5
-        private static let admitted: UInt8 = 1 << 6
         private static let expiring: UInt8 = 1 << 7
 
         init(bits: UInt8) { self.bits = bits }
 
-        init(isTombstone: Bool, isChain: Bool, isAdmitted: Bool, expires: Bool) {
+        /// - Parameter policy: bits of ``PolicyState`` to carry on.
+        init(isTombstone: Bool, isChain: Bool, expires: Bool, policy: UInt8) {
             bits =
-                (isTombstone ? Self.tombstone : 0) | (isChain ? Self.chain : 0) | (isAdmitted ? Self.admitted : 0)
-                | (expires ? Self.expiring : 0)
+                (isTombstone ? Self.tombstone : 0) | (isChain ? Self.chain : 0) | (expires ? Self.expiring : 0)
+                | policy & PolicyState.all
         }
 
-        /// For the policy: the list that the entry is in, and how often it was hit.
-        var queue: UInt8 {
-            get { bits & 3 }
-            set { bits = bits & ~3 | newValue & 3 }
-        }
-        var frequency: UInt8 {
-            get { bits >> 2 & 3 }
-            set { bits = bits & ~12 | (newValue & 3) << 2 }
-        }
         var isTombstone: Bool { bits & Self.tombstone != 0 }
         var isChain: Bool { bits & Self.chain != 0 }
-        /// Written explicitly: not compared with others on its way in.
-        var isAdmitted: Bool { bits & Self.admitted != 0 }
         var expires: Bool { bits & Self.expiring != 0 }
     }
 
@@ -119,6 +108,17 @@ struct EntryRef {
 
     var info: EntryInfo {
         EntryInfo(stamp: stamp, expiry: state.expires ? Tick(expiry) : nil, valueBytes: Int(valueBytes), isTombstone: state.isTombstone)
+    }
+
+    /// Bytes counted for an entry beside its chunks: its share of an entry page and of the index.
+    static let ownCharge = 56
+
+    /// Bytes counted for the entry.
+    /// - Parameter base: of the arena that its chunks lie in.
+    @inline(__always)
+    func charge(_ base: UnsafeMutableRawPointer) -> Int {
+        let keyBytes = Int((base + Int(chunk) &* 8).load(as: UInt16.self))
+        return Self.ownCharge &+ ChunkLayout(keyBytes: keyBytes, valueBytes: Int(valueBytes)).charge
     }
 
     @inline(__always)

@@ -11,7 +11,7 @@ struct FixedPlan {
     private let tables: Int
     let bytes: Int
 
-    private static let tableBytes = (TimerWheel.tableBytes + Slab.tableBytes + Recency.tableBytes + 63) & ~63
+    private static let tableBytes = (TimerWheel.tableBytes + Slab.tableBytes + ValueOrder.tableBytes + 63) & ~63
 
     init(limit: Int, shards: Int) {
         self.shards = shards
@@ -34,7 +34,10 @@ struct FixedPlan {
     func gates(_ fixed: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer { fixed + gateOffset }
 
     /// - Parameter fixed: ``bytes`` zero bytes that live as long.
-    func shard(_ number: Int, fixed: UnsafeMutableRawPointer, shared: StoreShared, isExact: Bool) -> Shard {
+    func shard(
+        _ number: Int, fixed: UnsafeMutableRawPointer, shared: StoreShared, policy: PolicyKind, isExact: Bool, seed: UInt64,
+        entriesExpected: Int
+    ) -> Shard {
         let gate = Gate(gates(fixed) + number * Gate.bytes)
         let table = fixed + tables + number * (Self.tableBytes + slotBytes)
         let (slots, ranges) = (Slot.count / shards, roots / shards)
@@ -44,8 +47,10 @@ struct FixedPlan {
                 entries: EntryMemory(base: shared.arena.pointee.base), roots: roots(fixed) + number * ranges, firstRoot: number * ranges,
                 rootCount: ranges, rootShift: rootShift),
             slab: Slab(arena: shared.arena, budget: shared.budget, table: table),
-            recency: Recency(isExact: isExact, published: gate.era, table: table + Slab.tableBytes),
-            wheel: TimerWheel(table: table + Slab.tableBytes + Recency.tableBytes, now: Tick(0)),
+            order: ValueOrder(
+                policy, isExact: isExact, seed: seed &+ UInt64(number), entriesExpected: entriesExpected, published: gate.era,
+                table: table + Slab.tableBytes),
+            wheel: TimerWheel(table: table + Slab.tableBytes + ValueOrder.tableBytes, now: Tick(0)),
             slots: SlotTable(slots: number * slots..<(number + 1) * slots, floorsPerSlot: floorsPerSlot, table: table + Self.tableBytes))
     }
 }

@@ -13,8 +13,9 @@ struct Gate: @unchecked Sendable {  // unchecked: an address; what lies there is
     init(_ address: UnsafeMutableRawPointer) { self.address = address }
 
     private var sequence: UnsafeMutablePointer<Atomic<UInt64>> { address.assumingMemoryBound(to: Atomic<UInt64>.self) }
-    /// The era of the shard's recency; a hit of another era moves.
-    var era: UnsafeMutablePointer<Atomic<UInt32>> { (address + 8).assumingMemoryBound(to: Atomic<UInt32>.self) }
+    /// Which hits the shard wants to hear of.
+    @inline(__always)
+    var era: ReaderEra { ReaderEra(word: (address + 8).assumingMemoryBound(to: Atomic<UInt32>.self)) }
 
     /// Runs a change of what readers follow. Under the shard's lock; as short as can be.
     @inline(__always)
@@ -36,5 +37,30 @@ struct Gate: @unchecked Sendable {  // unchecked: an address; what lies there is
     func isUnchanged(since number: UInt64) -> Bool {
         atomicMemoryFence(ordering: .acquiring)
         return sequence.pointee.load(ordering: .relaxed) == number
+    }
+}
+
+/// Tells readers without a lock which hits change the order of values: only for those they try to get it.
+struct ReaderEra: @unchecked Sendable {  // unchecked: an address; what lies there is atomic
+    let word: UnsafeMutablePointer<Atomic<UInt32>>
+
+    /// Values above those of eras.
+    private static let eachHit: UInt32 = 256
+    private static let unsaturated: UInt32 = 257
+
+    /// The first hit of an entry in this era.
+    func set(_ era: UInt8) { word.pointee.store(UInt32(era), ordering: .relaxed) }
+
+    func setEachHit() { word.pointee.store(Self.eachHit, ordering: .relaxed) }
+
+    /// Hits of entries that do not carry the highest frequency yet.
+    func setUnsaturated() { word.pointee.store(Self.unsaturated, ordering: .relaxed) }
+
+    /// - Parameter tail: the entry's last word: cache, state and era.
+    @inline(__always)
+    func wantsHit(_ tail: UInt32) -> Bool {
+        let word = word.pointee.load(ordering: .relaxed)
+        if word < Self.eachHit { return tail &>> 24 != word }
+        return word == Self.eachHit || PolicyState.afterHit(UInt8(truncatingIfNeeded: tail &>> 16)) != nil
     }
 }

@@ -8,12 +8,14 @@ extension ByteStore {
         let pages = shared.arena.pointee.pageCounts
         var usedPages = 0
         var tombstoneBytes = 0
+        var orderBytes = 0
         var usage: [UInt16: CacheUsage] = [:]
         for number in 0..<shardCount {
             let recount = cells[number].lock.withLock { $0.recount() }
             if let problem = recount.problem { return "shard \(number): \(problem)" }
             usedPages += recount.pages
             tombstoneBytes += recount.tombstoneBytes
+            orderBytes += recount.orderBytes
             for (cache, more) in recount.usage {
                 usage[cache, default: CacheUsage()].entries += more.entries
                 usage[cache, default: CacheUsage()].tombstones += more.tombstones
@@ -22,7 +24,7 @@ extension ByteStore {
         }
         if usedPages + pages.free != pages.counted { return "\(usedPages) pages in shards, \(pages.free) free, \(pages.counted) in all" }
         let counted = shared.budget.pointee.counted
-        let recounted = fixedBytes + shared.caches.pointee.charge + pages.counted * Arena.pageCharge
+        let recounted = fixedBytes + shared.caches.pointee.charge + pages.counted * Arena.pageCharge + orderBytes
         if counted != recounted { return "counted \(counted) bytes, recounted \(recounted)" }
         if shared.budget.pointee.tombstoneBytes.load(ordering: .relaxed) != tombstoneBytes { return "bytes of tombstones" }
         for cache in 0..<UInt16(shared.caches.pointee.count) {
@@ -38,6 +40,7 @@ extension Shard {
         var problem: String? = nil
         var pages = 0
         var tombstoneBytes = 0
+        var orderBytes = 0
         var usage: [UInt16: CacheUsage] = [:]
         /// Items reached, by class.
         var items = [Int](repeating: 0, count: SizeClass.count)
@@ -47,15 +50,15 @@ extension Shard {
     }
 
     func recount() -> Recount {
-        var recount = Recount(pages: slab.pageCount)
+        var recount = Recount(pages: slab.pageCount, orderBytes: order.charge)
         countIndex(&recount)
         let problem =
             recount.entries != counts.entries ? "\(counts.entries) entries counted, \(recount.entries) found" : nil
         let other = recount.tombstones != counts.tombstones ? "\(counts.tombstones) tombstones counted, \(recount.tombstones) found" : nil
         recount.problem =
             recount.problem ?? problem ?? other
-            ?? checkList(recency.list, tombstones: false, count: recount.entries - recount.tombstones)
-            ?? checkList(tombstones, tombstones: true, count: recount.tombstones)
+            ?? checkOrder(values: recount.entries - recount.tombstones)
+            ?? checkList(tombstones.front, tombstones.back, queue: 0, tombstones: true, count: recount.tombstones)
             ?? (wheel.count != recount.expiring ? "\(wheel.count) entries in the wheel, \(recount.expiring) expire" : wheel.check(entries))
             ?? (slots.heldRecount != slots.heldCount ? "\(slots.heldCount) slots counted as held, \(slots.heldRecount) found" : nil)
             ?? slab.check(items: recount.items)
@@ -101,17 +104,31 @@ extension Shard {
         if !slots.isHeld(entry.slot) { recount.problem = "entry \(handle) lies in an absent slot" }
     }
 
-    private func checkList(_ list: EntryList, tombstones: Bool, count: Int) -> String? {
-        var (seen, before, handle) = (0, UInt32(0), list.front)
+    private func checkOrder(values: Int) -> String? {
+        var count = 0
+        for list in order.lists {
+            if let problem = checkList(list.front, list.back, queue: list.queue, tombstones: false, count: list.count) { return problem }
+            count += list.count
+            var (cost, handle) = (0, list.front)
+            while handle != 0 { (cost, handle) = (cost + charge(entries[handle]), entries[handle].older) }
+            if cost != list.cost { return "a list costs \(cost), counted \(list.cost)" }
+        }
+        return count == values ? nil : "\(count) values are in lists, \(values) found"
+    }
+
+    private func checkList(_ front: UInt32, _ back: UInt32, queue: UInt8, tombstones: Bool, count: Int) -> String? {
+        var (seen, before, handle) = (0, UInt32(0), front)
         while handle != 0 {
             let entry = entries[handle]
             if entry.newer != before { return "list of \(tombstones ? "tombstones" : "values") is not linked both ways at \(handle)" }
-            if entry.state.isTombstone != tombstones { return "entry \(handle) is in the wrong list" }
+            if entry.state.isTombstone != tombstones || entry.state.bits & PolicyState.queueMask != queue {
+                return "entry \(handle) is in the wrong list"
+            }
             seen += 1
             if seen > count { break }
             (before, handle) = (handle, entry.older)
         }
-        if list.back != before { return "the back of a list is not its last entry" }
+        if back != before { return "the back of a list is not its last entry" }
         return seen == count ? nil : "a list has \(seen) entries instead of \(count)"
     }
 }

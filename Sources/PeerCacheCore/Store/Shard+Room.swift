@@ -41,33 +41,38 @@ extension Shard {
         _ request: WriteRequest, _ found: inout UInt32, _ evicted: inout Int, mayWait: Bool, mayChooseDonor: Bool
     ) -> Room {
         if evicted == 0, mayWait, mayChooseDonor,
-            let donor = shared.ages.pointee.donor(for: number, own: recency.oldestUse(entries), now: request.now)
+            let donor = shared.ages.pointee.donor(for: number, own: order.oldestUse(entries), now: request.now)
         {
             return .step(.blocked(donor: donor))
         }
         // Without a victim fragments are all there is: the last means of a shard that is almost empty.
-        if isWorthEmptying || victim(sparing: found) == nil {
+        if isWorthEmptying || !hasVictim(sparing: found) {
             let gained = emptyPages()
             if found != 0 { found = find(request.id, request.key) }  // entries move
             if gained { return .progress }
         }
         if evicted >= Self.evictionsMax { return mayWait ? .step(.again) : .none }
-        guard let victim = victim(sparing: found) else { return mayWait ? .step(.blocked(donor: shared.ages.pointee.next())) : .none }
+        guard let victim = victim(incoming: EntryRef.ownCharge + request.layout.charge, sparing: found) else {
+            return mayWait ? .step(.blocked(donor: shared.ages.pointee.next())) : .none
+        }
         drop(victim, .evicted)
         evicted += 1
         return .progress
     }
 
     /// The next to go: the oldest tombstone while all together take more than their share, else the value that the policy names, else the
-    /// oldest tombstone. Nil when there is none but `spared`.
-    func victim(sparing spared: UInt32) -> UInt32? {
+    /// oldest tombstone. Nil when there is none but `spared`. It must go: the policy has taken its decision.
+    /// - Parameter incoming: bytes of the value that needs the room, 0 when memory is given away.
+    mutating func victim(incoming: Int, sparing spared: UInt32) -> UInt32? {
         var tombstone = tombstones.back
         if tombstone == spared, tombstone != 0 { tombstone = entries[tombstone].newer }
         if tombstone != 0, shared.budget.pointee.hasTooManyTombstones { return tombstone }
-        let value = recency.victim(sparing: spared, entries)
+        let value = order.victim(incoming: incoming, sparing: spared, entries)
         let chosen = value == 0 ? tombstone : value
         return chosen == 0 ? nil : chosen
     }
+
+    private func hasVictim(sparing spared: UInt32) -> Bool { counts.entries > (spared == 0 ? 0 : 1) }
 
     /// Evicts and empties pages until `pages` went back to the pool, but drops no more than `dropsMax`.
     mutating func givePages(_ pages: Int, dropsMax: Int) -> Slice {
@@ -75,7 +80,7 @@ extension Shard {
         let before = slab.pageCount
         while before - slab.pageCount < pages, slice.dropped < dropsMax {
             if isWorthEmptying, emptyPages() { continue }
-            guard let victim = victim(sparing: 0) else {
+            guard let victim = victim(incoming: 0, sparing: 0) else {
                 if emptyPages() { continue }
                 slice.isComplete = true
                 break
@@ -89,9 +94,48 @@ extension Shard {
         return slice
     }
 
+    // MARK: Quotas
+
+    /// Gives the values of a cache lists of their own, or takes those away. Nothing changes when it is so already. O(entries).
+    mutating func setHasQuota(_ hasQuota: Bool, _ cache: UInt16) {
+        guard order.hasSet(of: cache) != hasQuota else { return }
+        let values = handles(ofValuesOf: cache)
+        for handle in values { order.removed(handle, entries) }
+        if hasQuota { order.addSet(for: cache) } else { order.removeSet(of: cache, CountedMemory(budget: shared.budget)) }
+        for handle in values.reversed() { order.relisted(handle, entries) }
+        publishAge()
+    }
+
+    /// From the last used on.
+    private func handles(ofValuesOf cache: UInt16) -> [UInt32] {
+        order.lists.flatMap { list in
+            var (handles, handle) = ([UInt32](), list.front)
+            while handle != 0 {
+                if entries[handle].cache == cache { handles.append(handle) }
+                handle = entries[handle].older
+            }
+            return handles
+        }
+    }
+
+    /// Evicts values of a cache with a quota until `bytes` are free, but no more than 256.
+    /// - Returns: bytes freed.
+    mutating func evict(_ cache: UInt16, bytes: Int) -> Int {
+        var (freed, dropped) = (0, 0)
+        while freed < bytes, dropped < Self.evictionsMax {
+            let victim = order.victim(of: cache, sparing: 0, entries)
+            guard victim != 0 else { break }
+            freed += charge(entries[victim])
+            drop(victim, .evicted)
+            dropped += 1
+        }
+        publishAge()
+        return freed
+    }
+
     /// Tells the other shards how old the oldest value is. Hits do not: what they read may be older than the truth.
     @inline(__always)
-    func publishAge() { shared.ages.pointee.publish(number, recency.oldestUse(entries)) }
+    func publishAge() { shared.ages.pointee.publish(number, order.oldestUse(entries)) }
 
     // MARK: Emptying pages
 
@@ -186,7 +230,7 @@ extension Shard {
         let (old, new) = (item >> 1, copy >> 1)
         let (hash, state) = (entries[new].hash, entries[new].state)
         gate.change { index.moved(hash, from: old, to: new) }
-        if state.isTombstone { tombstones.moved(to: new, entries) } else { recency.moved(to: new, entries) }
+        if state.isTombstone { tombstones.moved(to: new, entries) } else { order.moved(to: new, entries) }
         if state.expires { wheel.moved(to: new, entries) }
         freeEntry(old)
     }

@@ -108,21 +108,29 @@ extension Shard {
         let handle = found == 0 ? pending.entry : found
         let entry = entries[handle]
         var (old, wasChain) = (UInt32(0), false)
+        var replaced: (state: EntryRef.State, era: UInt8, cost: Int)? = nil  // a value that stays in its list
         if found != 0 {
             account(entry, sign: -1)
-            (old, wasChain) = (entry.chunk, entry.state.isChain)
-            if entry.state.expires { wheel.remove(handle, entries) }
-            if entry.state.isTombstone { tombstones.unlink(handle, entries) } else { recency.removed(handle, entries) }
+            let state = entry.state
+            (old, wasChain) = (entry.chunk, state.isChain)
+            if state.expires { wheel.remove(handle, entries) }
+            if state.isTombstone {
+                tombstones.unlink(handle, entries)
+            } else if request.isTombstone {
+                order.removed(handle, entries)
+            } else {
+                replaced = (state, entry.era, charge(entry))
+            }
         }
         var expiry: Tick? = nil
         if case .until(let tick) = life { expiry = tick }
         let state = EntryRef.State(
-            isTombstone: request.isTombstone, isChain: request.layout.isChain, isAdmitted: request.isExplicit, expires: expiry != nil)
+            isTombstone: request.isTombstone, isChain: request.layout.isChain, expires: expiry != nil, policy: replaced?.state.bits ?? 0)
         let (hash, chunk, isNew) = (request.hash, pending.chunk, found == 0)
         gate.change {
             entry.publish(
                 hash: hash, chunk: chunk, valueBytes: UInt32(truncatingIfNeeded: request.value.count), expiry: expiry?.value ?? 0,
-                stamp: stamp, cache: request.id.cache.value, state: state, era: 0)
+                stamp: stamp, cache: request.id.cache.value, state: state, era: replaced?.era ?? 0)
             if isNew {
                 let isInserted = index.insert(hash, handle)
                 assert(isInserted)
@@ -137,8 +145,11 @@ extension Shard {
         if let expiry { wheel.insert(handle, expiry: expiry, entries) }
         if request.isTombstone {
             tombstones.pushFront(handle, entries)
+        } else if let replaced {
+            order.replaced(handle, costBefore: replaced.cost, explicit: request.isExplicit, entries)
         } else {
-            recency.inserted(handle, count: counts.entries, now: request.now, entries)
+            order.inserted(handle, explicit: request.isExplicit, count: counts.entries, now: request.now, entries)
+            if order.isResizeDue { order.resize(CountedMemory(budget: shared.budget)) }
         }
     }
 }

@@ -13,7 +13,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     let index: ShardIndex
     var slab: Slab
     /// Order of values.
-    var recency: Recency
+    var order: ValueOrder
     /// By writing; collected from the back.
     var tombstones = EntryList()
     /// Of everything that expires.
@@ -24,7 +24,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     var clearingHash: UInt64 = 0
 
     init(
-        number: Int, shared: StoreShared, gate: Gate, index: consuming ShardIndex, slab: consuming Slab, recency: Recency,
+        number: Int, shared: StoreShared, gate: Gate, index: consuming ShardIndex, slab: consuming Slab, order: consuming ValueOrder,
         wheel: TimerWheel, slots: consuming SlotTable
     ) {
         self.number = number
@@ -33,7 +33,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
         entries = index.entries
         self.index = index
         self.slab = slab
-        self.recency = recency
+        self.order = order
         self.wheel = wheel
         self.slots = slots
     }
@@ -62,7 +62,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
         guard handle != 0 else { return nil }
         let entry = entries[handle]
         guard !entry.state.isTombstone, !entry.isDead(at: now), !isCleared(entry) else { return nil }
-        recency.hit(handle, now: now, entries)
+        order.hit(handle, entries)
         return entry
     }
 
@@ -103,7 +103,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
         let (hash, chunk, state) = (entry.hash, entry.chunk, entry.state)
         account(entry, sign: -1)
         if isInWheel { wheel.remove(handle, entries) }
-        if state.isTombstone { tombstones.unlink(handle, entries) } else { recency.removed(handle, entries) }
+        if state.isTombstone { tombstones.unlink(handle, entries) } else { order.removed(handle, entries) }
         var isSparse = false
         gate.change { isSparse = index.remove(hash, handle) }
         freeChunks(chunk, isChain: state.isChain)
@@ -121,20 +121,12 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
             counts.tombstones &+= sign
             shared.budget.pointee.tombstoneBytes.wrappingAdd(bytes, ordering: .relaxed)
         }
-        guard let cell = shared.caches.pointee.cell(entry.cache) else { return }
-        cell.pointee.bytes.wrappingAdd(bytes, ordering: .relaxed)
-        if isTombstone {
-            cell.pointee.tombstones.wrappingAdd(sign, ordering: .relaxed)
-        } else {
-            cell.pointee.entries.wrappingAdd(sign, ordering: .relaxed)
-        }
+        shared.caches.pointee.counts(entry.cache, shard: number)?.pointee.add(bytes: bytes, isTombstone: isTombstone, sign: sign)
     }
 
     /// Bytes of an entry: its share of entry page and index, and its chunks.
     @inline(__always)
-    func charge(_ entry: EntryRef) -> Int { Self.entryCharge &+ layout(entry).charge }
-
-    static let entryCharge = 56
+    func charge(_ entry: EntryRef) -> Int { entry.charge(entries.base) }
 
     // MARK: Slots
 

@@ -184,7 +184,8 @@ struct Slab: ~Copyable {
         // The plan is made: count the free items as they are again.
         var page = closed
         while page != 0 {
-            classes[Int(record(page).pointee.sizeClass)].freeCount += UInt32(record(page).pointee.used)
+            let state = classes + Int(record(page).pointee.sizeClass)  // not by subscript: Thread Sanitizer takes it for another address
+            state.pointee.freeCount += UInt32(record(page).pointee.used)
             page = record(page).pointee.next
         }
         return kinds

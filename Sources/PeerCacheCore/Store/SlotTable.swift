@@ -36,14 +36,16 @@ struct SlotTable: ~Copyable {
 
     mutating func adopt(_ slot: Int) {
         guard slots.contains(slot), !isHeld(slot) else { return }
-        isHeldBits[(slot - slots.lowerBound) >> 6] |= 1 << UInt64(slot & 63)
+        let word = (slot - slots.lowerBound) >> 6
+        isHeldBits[word] = isHeldBits[word] | 1 << UInt64(slot & 63)  // not `|=`: Swift 6.3.1 fails on it under Thread Sanitizer
         heldCount += 1
     }
 
     /// Makes the slot absent and its floors zero. Its entries are gone already.
     mutating func forget(_ slot: Int) {
         guard isHeld(slot) else { return }
-        isHeldBits[(slot - slots.lowerBound) >> 6] &= ~(1 << UInt64(slot & 63))
+        let word = (slot - slots.lowerBound) >> 6
+        isHeldBits[word] = isHeldBits[word] & ~(1 << UInt64(slot & 63))
         heldCount -= 1
         let first = (slot - slots.lowerBound) << floorBits
         for floor in first..<first + (1 << floorBits) {

@@ -14,7 +14,7 @@ struct StoreShared {
         budget = .allocate(capacity: 1)
         budget.initialize(to: ByteBudget(limit: limit))
         caches = .allocate(capacity: 1)
-        caches.initialize(to: CacheTable())
+        caches.initialize(to: CacheTable(shards: shards))
         ages = .allocate(capacity: 1)
         ages.initialize(to: ShardAges(shards: shards))
     }

@@ -70,6 +70,7 @@ package enum StoreError: Error, Hashable, Sendable, CustomStringConvertible {
     case invalidShards(count: Int, max: Int)
     case tooManyCaches(max: Int)
     case cacheNameTooLong(bytes: Int, max: Int)
+    case tooManyQuotas(max: Int)
     /// The limit is taken by what cannot be evicted.
     case noRoom(bytes: Int, limit: Int)
     /// The system refused addresses or memory.
@@ -80,6 +81,7 @@ package enum StoreError: Error, Hashable, Sendable, CustomStringConvertible {
         case .limitTooSmall(let bytes, let minimum): "memory limit is \(bytes) bytes; the smallest allowed is \(minimum) bytes"
         case .invalidShards(let count, let max): "shard count is \(count); allowed with this memory limit are powers of two in 1...\(max)"
         case .tooManyCaches(let max): "too many caches: a store registers at most \(max)"
+        case .tooManyQuotas(let max): "too many quotas: a store has them for at most \(max) caches"
         case .cacheNameTooLong(let bytes, let max): "cache name has \(bytes) bytes of UTF-8; allowed are 0...\(max)"
         case .noMemory(let bytes): "the system refused \(bytes) bytes of memory or address space"
         case .noRoom(let bytes, let limit): "no room for \(bytes) bytes within the memory limit of \(limit) bytes"

@@ -9,9 +9,9 @@ private final class SharedClock: Sendable {
 
 /// Several threads at once: no torn value, no byte above the limit, and afterwards everything adds up. TSan runs this too.
 @Suite struct ByteStoreConcurrencyTests {
-    @Test(arguments: Seeds.chosen(1...2))
-    func threadsSeeWholeValuesWithinTheBound(seed: UInt64) async throws {
-        let store = try ByteStore(limit: 1 << 20, shards: 8, seed: seed)
+    @Test(arguments: Seeds.chosen(1...2), PolicyKind.allCases)
+    func threadsSeeWholeValuesWithinTheBound(seed: UInt64, policy: PolicyKind) async throws {
+        let store = try ByteStore(limit: 1 << 20, policy: policy, shards: 8, seed: seed)
         let cache = try store.register("users")
         for index in 0..<Slot.count { Slot(index: index).map { store.adopt($0) } }
         let clock = SharedClock()
@@ -54,8 +54,9 @@ private final class SharedClock: Sendable {
                 value.withUnsafeBytes { $0.count == info.valueBytes && $0.first == $0.last && ($0.isEmpty || $0[$0.count / 2] == $0[0]) }
             }
             if isWhole == false { return "a torn value" }
-        case 80..<90: _ = store.applyTombstone(key.id, span, stamp: stamp, keep: Tick(now.value &+ 100), now: now)
+        case 80..<89: _ = store.applyTombstone(key.id, span, stamp: stamp, keep: Tick(now.value &+ 100), now: now)
         case 90: store.raiseCacheFloor(cache, to: Stamp(clock: stamp.clock &- 5000, origin: 0))
+        case 89: try? store.setQuota(cache, Bool.random(using: &random) ? nil : 1)
         case 91: _ = store.sweep(now: now, bytesMax: 100_000)
         case 92: _ = store.expire(now: Tick(now.value &+ UInt32.random(in: 0..<1000, using: &random)), entriesMax: 50)
         case 93:

@@ -26,7 +26,7 @@ struct StoreModel {
     var cacheFloors: [CacheIndex: Stamp] = [:]
     var slots: Set<Int> = []
     let floorsPerSlot: Int
-    let limit: Int
+    var limit: Int
     private var order = 0
 
     init(limit: Int, floorsPerSlot: Int) {
@@ -64,12 +64,19 @@ struct StoreModel {
 
     // MARK: Writes
 
-    /// - Parameter evictions: how many entries the store evicted for it.
-    mutating func write(_ key: TestKey, _ stamp: Stamp, _ content: Content, isMinted: Bool, evictions: Int, now: Tick) -> WriteResult {
+    /// What a write pushed out: so many of the least recently used, or these.
+    enum Evictions {
+        case leastRecent(Int)
+        case keys([TestKey])
+    }
+
+    mutating func write(
+        _ key: TestKey, _ stamp: Stamp, _ content: Content, isMinted: Bool, evictions: Evictions, now: Tick
+    ) -> WriteResult {
         guard slots.contains(key.id.slot.index) else { return .notHolder }
         if let entry = held[key], isCleared(key, entry) { drop(key) }
         if !isMinted, let refusal = refusal(key, stamp) { return refusal }
-        for _ in 0..<evictions { evict(sparing: key) }
+        evict(evictions, sparing: key)
         if isMinted, let refusal = refusal(key, stamp) { return refusal }
 
         var info = EntryInfo(stamp: stamp, expiry: nil, valueBytes: 0, isTombstone: false)
@@ -139,7 +146,14 @@ struct StoreModel {
 
     // MARK: Room
 
-    private mutating func evict(sparing key: TestKey) {
+    mutating func evict(_ evictions: Evictions, sparing key: TestKey?) {
+        switch evictions {
+        case .leastRecent(let count): for _ in 0..<count { evictLeastRecent(sparing: key) }
+        case .keys(let keys): for key in keys { drop(key) }
+        }
+    }
+
+    private mutating func evictLeastRecent(sparing key: TestKey?) {
         let tombstone = oldest(tombstones: true, sparing: key)
         let value = oldest(tombstones: false, sparing: key)
         let prefersTombstone = value == nil || hasTooManyTombstones

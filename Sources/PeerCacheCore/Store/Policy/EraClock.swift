@@ -3,15 +3,20 @@
 ///
 /// Inserts and not seconds: without inserts nothing moves, and where the list turns over faster than a fixed interval, an interval would
 /// turn LRU into FIFO.
-struct EraClock {
-    private(set) var era: UInt8 = 0
+package struct EraClock {
+    package private(set) var era: UInt8 = 0
     private var inserts = 0
 
-    @inline(__always)
-    mutating func inserted(entries: Int) {
+    package init() {}
+
+    /// - Parameter entries: how many there are.
+    /// - Returns: whether a new era begins.
+    @inline(__always) @discardableResult
+    package mutating func inserted(entries: Int) -> Bool {
         inserts &+= 1
-        guard inserts >= max(1, entries / 16) else { return }
+        guard inserts >= max(1, entries &>> 4) else { return false }
         inserts = 0
         era &+= 1
+        return true
     }
 }

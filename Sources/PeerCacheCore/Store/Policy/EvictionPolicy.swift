@@ -11,10 +11,11 @@ package enum PolicyKind: Hashable, Sendable, CaseIterable {
 /// The policy of one list set: which entry goes when memory is needed. It owns no entries; the store tells what happens to them, under the
 /// lock, and passes the way to see them. Nothing allocates but ``resize(_:)``.
 ///
+/// The owner also tells the era of each event (``EraClock``): what new entries carry, and those that come to the front of a list.
+///
 /// A structure with a switch and not an enumeration with payloads: a payload cannot be changed in place.
 package struct EvictionPolicy: ~Copyable {
     package let kind: PolicyKind
-    private var clock = EraClock()
     private(set) var lru: EraLRU
     private(set) var tinyLFU: TinyLFU
     private(set) var s3fifo = S3FIFO()
@@ -29,9 +30,6 @@ package struct EvictionPolicy: ~Copyable {
         lru = EraLRU(isExact: movesOnEveryHit)
         tinyLFU = TinyLFU(seed: seed, entriesExpected: entriesExpected)
     }
-
-    /// What new entries carry, and those that come to the front of a list. Advances with inserts; readers without a lock get a copy.
-    package var era: UInt8 { clock.era }
 
     /// Entries in the lists.
     package var count: Int {
@@ -60,23 +58,33 @@ package struct EvictionPolicy: ~Copyable {
         }
     }
 
+    /// All of them, for recounts.
+    package var lists: [PolicyList] {
+        switch kind {
+        case .lru: [lru.list]
+        case .tinyLFU: [tinyLFU.window, tinyLFU.probation, tinyLFU.protected]
+        case .s3fifo: [s3fifo.small, s3fifo.main]
+        }
+    }
+
     // MARK: Events
 
     /// A new entry, in no list so far, with its hash and cost.
     /// - Parameter explicit: written by a caller, not filled after a miss: it need not compete.
     @inline(__always)
-    package mutating func inserted<Entries: PolicyEntries & ~Copyable>(_ handle: UInt32, explicit: Bool, _ entries: borrowing Entries) {
+    package mutating func inserted<Entries: PolicyEntries & ~Copyable>(
+        _ handle: UInt32, explicit: Bool, era: UInt8, _ entries: borrowing Entries
+    ) {
         switch kind {
         case .lru: lru.inserted(handle, era: era, entries)
         case .tinyLFU: tinyLFU.inserted(handle, explicit: explicit, era: era, entries)
         case .s3fifo: s3fifo.inserted(handle, explicit: explicit, era: era, entries)
         }
-        clock.inserted(entries: count)
     }
 
     /// The entry was read. Nothing happens to one that is in no list.
     @inline(__always)
-    package mutating func hit<Entries: PolicyEntries & ~Copyable>(_ handle: UInt32, _ entries: borrowing Entries) {
+    package mutating func hit<Entries: PolicyEntries & ~Copyable>(_ handle: UInt32, era: UInt8, _ entries: borrowing Entries) {
         guard entries.queue(handle) != 0 else { return }
         switch kind {
         case .lru: lru.hit(handle, era: era, entries)
@@ -87,7 +95,7 @@ package struct EvictionPolicy: ~Copyable {
 
     /// The entry got another value. ``PolicyEntries/cost(_:)`` is the new one already.
     package mutating func replaced<Entries: PolicyEntries & ~Copyable>(
-        _ handle: UInt32, costBefore: Int, explicit: Bool, _ entries: borrowing Entries
+        _ handle: UInt32, costBefore: Int, explicit: Bool, era: UInt8, _ entries: borrowing Entries
     ) {
         guard entries.queue(handle) != 0 else { return }
         switch kind {
@@ -125,7 +133,7 @@ package struct EvictionPolicy: ~Copyable {
     ///   - spared: an entry that must stay, 0 when there is none.
     @inline(__always)
     package mutating func victim<Entries: PolicyEntries & ~Copyable>(
-        incoming: Int, sparing spared: UInt32 = 0, _ entries: borrowing Entries
+        incoming: Int, sparing spared: UInt32 = 0, era: UInt8, _ entries: borrowing Entries
     ) -> UInt32 {
         switch kind {
         case .lru: lru.list.last(sparing: spared, entries)

@@ -1,5 +1,5 @@
 /// A list through the entries, which remember it by its queue number, with the sum of their costs. All O(1).
-struct PolicyList {
+package struct PolicyList {
     /// 1...3, what the entries carry.
     let queue: UInt8
     /// Newest and oldest, 0 when empty.

@@ -91,6 +91,8 @@ final class TestPolicy {
     let entries = PolicyTestEntries()
     let memory: PolicyTestMemory
     var policy: EvictionPolicy
+    private var clock = EraClock()
+    var era: UInt8 { clock.era }
 
     init(
         _ kind: PolicyKind, seed: UInt64 = 1, entriesExpected: Int = 0, movesOnEveryHit: Bool = false,
@@ -122,13 +124,24 @@ final class TestPolicy {
     @discardableResult
     func insert(key: Int, cost: Int = 1, explicit: Bool = false) -> UInt32 {
         let handle = entries.add(hash: spread(key), cost: cost)
-        policy.inserted(handle, explicit: explicit, entries)
+        inserted(handle, explicit: explicit)
         return handle
     }
 
-    func hit(_ handle: UInt32) { policy.hit(handle, entries) }
+    func inserted(_ handle: UInt32, explicit: Bool) {
+        policy.inserted(handle, explicit: explicit, era: era, entries)
+        clock.inserted(entries: count)
+    }
+
+    func replaced(_ handle: UInt32, costBefore: Int, explicit: Bool) {
+        policy.replaced(handle, costBefore: costBefore, explicit: explicit, era: era, entries)
+    }
+
+    func hit(_ handle: UInt32) { policy.hit(handle, era: era, entries) }
     func remove(_ handle: UInt32) { policy.removed(handle, entries) }
-    func victim(incoming: Int = 1, sparing spared: UInt32 = 0) -> UInt32 { policy.victim(incoming: incoming, sparing: spared, entries) }
+    func victim(incoming: Int = 1, sparing spared: UInt32 = 0) -> UInt32 {
+        policy.victim(incoming: incoming, sparing: spared, era: era, entries)
+    }
 
     /// - Returns: the entry that went.
     @discardableResult

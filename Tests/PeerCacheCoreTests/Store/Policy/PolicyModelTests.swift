@@ -84,7 +84,7 @@ private struct PolicyRun {
         case ..<90:
             let before = entries.cost(handle)
             entries.all[Int(handle)].cost = Int.random(in: 1...200, using: &random)
-            cache.policy.replaced(handle, costBefore: before, explicit: Bool.random(using: &random), entries)
+            cache.replaced(handle, costBefore: before, explicit: Bool.random(using: &random))
         case ..<98:
             live[pick] = entries.move(handle)
             cache.policy.moved(to: live[pick], entries)

@@ -46,7 +46,7 @@ import Testing
     @Test func anExplicitWriteOfAHeldKeyIsAdmittedToo() {
         let (cache, _) = full(500, uses: 3)
         let filled = replace(1000, explicit: false, in: cache).handle
-        cache.policy.replaced(filled, costBefore: 1, explicit: true, cache.entries)
+        cache.replaced(filled, costBefore: 1, explicit: true)
         for number in 0..<20 { _ = replace(2000 + number, explicit: false, in: cache) }
         #expect(cache.entries.queue(filled) == 2)
     }
@@ -64,7 +64,7 @@ import Testing
         let (cache, _) = full(500, uses: 2)
         let large = cache.entries.add(hash: spread(1000), cost: 100)
         for _ in 0..<100 { cache.evict() }
-        cache.policy.inserted(large, explicit: false, cache.entries)
+        cache.inserted(large, explicit: false)
         for _ in 0..<6 { cache.hit(large) }
         // Five would have to go, each used half as often.
         #expect(cache.evict() == large)
