@@ -129,15 +129,18 @@ extension Cache {
     @inlinable
     @inline(__always)
     func nearValue(_ key: Key) -> Value? {
+        // Plain pointers; `self` keeps what they lead to, but the closure must not capture it: that would count three references.
+        let near = near
         guard near.isOn else { return nil }
-        // `near` is plain pointers; `self`, which the caller holds until we return, keeps what they lead to. All of it within the key's
-        // closure: a key type of the user may call it twice or never.
-        return key.withKeyBytes { bytes in
-            guard let hit = near.enter(bytes) else { return nil }
-            // Only this cache's keys have its index, and only boxes of its value type are put under them. No reference is counted.
-            let value = Unmanaged<NearBox<Value>>.fromOpaque(hit.object)._withUnsafeGuaranteedRef { $0.value }
-            near.leave(hit)
-            return value
+        return withExtendedLifetime(self) {
+            // All of it within the key's closure: a key type of the user may call it twice or never.
+            key.withKeyBytes { bytes in
+                guard let hit = near.enter(bytes) else { return nil }
+                // Only this cache's keys have its index, and only boxes of its value type are put under them. No reference is counted.
+                let value = Unmanaged<NearBox<Value>>.fromOpaque(hit.object)._withUnsafeGuaranteedRef { $0.value }
+                near.leave(hit)
+                return value
+            }
         }
     }
 

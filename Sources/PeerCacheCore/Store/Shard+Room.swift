@@ -41,7 +41,7 @@ extension Shard {
         _ request: WriteRequest, _ found: inout UInt32, _ evicted: inout Int, mayWait: Bool, mayChooseDonor: Bool
     ) -> Room {
         if evicted == 0, mayWait, mayChooseDonor,
-            let donor = shared.ages.pointee.donor(for: number, own: order.oldestUse(entries), now: request.now)
+            let donor = shared.ages.pointee.donor(for: number, own: order.oldestUse(entries), now: request.now, hand: &donorHand)
         {
             return .step(.blocked(donor: donor))
         }

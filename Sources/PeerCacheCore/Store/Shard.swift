@@ -20,6 +20,8 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     var wheel: TimerWheel
     var slots: SlotTable
     var counts = ShardCounts()
+    /// The last shard asked whether it has older values.
+    var donorHand = 0
     /// Hash from which ``dropCleared(looksMax:bytesMax:)`` goes on.
     var clearingHash: UInt64 = 0
 

@@ -73,14 +73,16 @@ struct ShardAges: ~Copyable {
     }
 
     /// The shard with the oldest value among the next eight round robin, if that is so much older than `own` that it should make the room.
-    func donor(for shard: Int, own: UInt32?, now: Tick) -> Int? {
+    /// - Parameter hand: the last one looked at; the asking shard's own, as all ask at each eviction.
+    func donor(for shard: Int, own: UInt32?, now: Tick, hand: inout Int) -> Int? {
         guard count > 1 else { return nil }
         let ownAge = max(0, own.map { Tick($0).distance(to: now) } ?? 0)
         var best: Int? = nil
         guard ownAge <= Int32.max / Self.factor else { return nil }
         var bestAge = max(Self.marginTicks, ownAge * Self.factor)
         for _ in 0..<min(count, Self.looksMax) {
-            let other = next()
+            hand = hand &+ 1 >= count ? 0 : hand &+ 1
+            let other = hand
             let word = oldest[other].load(ordering: .relaxed)
             guard other != shard, word != 0 else { continue }
             let age = Tick(UInt32(truncatingIfNeeded: word)).distance(to: now)

@@ -58,7 +58,7 @@ struct StoreCommand: AsyncParsableCommand {
         let room = setKeys / 4
         let runs = try chosenPolicies.map {
             try StoreRun(
-                $0, limit: max(16 << 20, room * (Workload.keyBytes + options.valueBytes + 64)), workload, valueBytes: options.valueBytes)
+                $0, limit: max(2 << 20, room * (Workload.keyBytes + options.valueBytes + 64)), workload, valueBytes: options.valueBytes)
         }
         let programs = try options.start([.fastcache, .caffeine], workload, room: room)
         defer { for program in programs { program.stop() } }
