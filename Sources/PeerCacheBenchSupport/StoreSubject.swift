@@ -33,6 +33,9 @@ public final class StoreSubject: Sendable {
         for index in 0..<Slot.count { if let slot = Slot(index: index) { store.adopt(slot) } }
     }
 
+    /// The hash of a key as everybody can compute it; the store's own needs its secret.
+    public static func unseededHash(_ key: [UInt8]) -> UInt64 { key.withUnsafeBytes { publicHash($0) } }
+
     // MARK: Batches
 
     /// Reads the keys with these numbers, one after the other.

@@ -9,17 +9,18 @@ struct StoreCommand: AsyncParsableCommand {
         discussion: """
             Nanoseconds per operation and thread. Keys have 17 bytes and are chosen by Zipf's law; each thread has its own key strings and \
             its own core. A get copies the value out (Caffeine hands out a reference instead), everything is held. A set is of a key that \
-            is not held, in a cache that has room for a quarter of the keys, so that each evicts; groupcache has no set.
+            is not held, in a cache that has room for a quarter of the keys, so that each evicts; groupcache has no set. The hostile \
+            operation reads 1,024 keys whose hashes without a seed all begin with the same 16 bits, next to as many ordinary ones.
             """)
 
     @OptionGroup var options: ContestOptions
     @Option(help: "Eviction policies, separated by commas.") var policies = StoreSubject.Policy.lru.rawValue
-    @Option(help: "Operations, separated by commas: get, set.") var operations = "get,set"
+    @Option(help: "Operations, separated by commas: get, set, hostile.") var operations = "get,set,hostile"
     @Option(help: "Keys that sets go round in.") var setKeys = 1_000_000
 
     func validate() throws { _ = try (chosenPolicies, chosenOperations) }
 
-    private enum Operation: String { case get, set }
+    private enum Operation: String { case get, set, hostile }
     private var chosenOperations: [Operation] {
         get throws {
             try operations.split(separator: ",").map {
@@ -39,7 +40,36 @@ struct StoreCommand: AsyncParsableCommand {
             for keyCount in try options.keyCounts { try await get(keyCount, &contest) }
         }
         if try chosenOperations.contains(.set) { try await set(&contest) }
+        if try chosenOperations.contains(.hostile) { try await hostile(&contest) }
         contest.report(asJSON: options.json)
+    }
+
+    /// Keys that an attacker chose who knows the hash function, but not the store's secret.
+    private func hostile(_ contest: inout Contest) async throws {
+        let keyCount = 1024
+        let workload = try options.workload(keyCount: keyCount)
+        let colliding = Self.collidingKeys(count: keyCount)
+        for policy in try chosenPolicies {
+            let ordinary = try StoreRun(policy, limit: 64 << 20, workload, valueBytes: options.valueBytes)
+            let hostile = try StoreRun(policy, limit: 64 << 20, workload, valueBytes: options.valueBytes, keys: colliding)
+            for run in [ordinary, hostile] { try run.fill() }
+            for _ in 1...options.rounds {
+                try await contest.pair(
+                    "store.get.\(policy.rawValue).hostile", seconds: options.seconds, ours: { hostile.get(work: $0) },
+                    peer: ("ordinary", { ordinary.get(work: $0) }))
+            }
+        }
+    }
+
+    private static func collidingKeys(count: Int) -> [[UInt8]] {
+        var keys: [[UInt8]] = []
+        var number = 0
+        while keys.count < count {
+            let key = Array(Workload.key(number).utf8)
+            if StoreSubject.unseededHash(key) >> 48 == 0 { keys.append(key) }
+            number += 1
+        }
+        return keys
     }
 
     private func get(_ keyCount: Int, _ contest: inout Contest) async throws {

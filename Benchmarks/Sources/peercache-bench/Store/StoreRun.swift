@@ -11,11 +11,14 @@ final class StoreRun: @unchecked Sendable {
     private let value: [UInt8]
     private let buffers: [UnsafeMutableRawBufferPointer]
 
-    init(_ policy: StoreSubject.Policy, limit: Int, _ workload: Workload, valueBytes: Int) throws {
+    /// - Parameter keys: other keys than the workload's, by number.
+    init(_ policy: StoreSubject.Policy, limit: Int, _ workload: Workload, valueBytes: Int, keys: [[UInt8]]? = nil) throws {
         self.policy = policy
         self.workload = workload
         store = try StoreSubject(limit: limit, policy: policy)
-        keys = workload.threads.map { _ in KeyBytes(count: workload.keyCount) }
+        self.keys = workload.threads.map { _ in
+            keys.map { KeyBytes($0, count: workload.keyCount) } ?? KeyBytes(count: workload.keyCount)
+        }
         value = Workload.value(bytes: valueBytes)
         buffers = workload.threads.map { _ in .allocate(byteCount: max(256, valueBytes), alignment: 128) }
     }

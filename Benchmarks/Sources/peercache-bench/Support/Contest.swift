@@ -90,6 +90,17 @@ struct Contest {
         return own.mean(ofUsed: countsUsed)
     }
 
+    /// One turn of each of two things of ours, on one thread.
+    mutating func pair(
+        _ metric: String, seconds: Double, ours: @escaping @Sendable (Int) -> (operations: Int, misses: Int),
+        peer: (name: String, batch: @Sendable (Int) -> (operations: Int, misses: Int))
+    ) async throws {
+        let one = await quiet.measure(attempts: 4) { await PinnedThreads.run(1, seconds: seconds, batch: ours) }
+        let other = await quiet.measure(attempts: 4) { await PinnedThreads.run(1, seconds: seconds, batch: peer.batch) }
+        guard one.misses + other.misses == 0 else { throw ValidationError("\(metric): \(one.misses + other.misses) keys were not found") }
+        measurements.add(metric, one.mean(ofUsed: countsUsed), "ns", peer: (peer.name, other.mean(ofUsed: countsUsed)))
+    }
+
     /// Throughput at several threads over that at one.
     mutating func addScaling(_ metric: String, _ means: [Int: Double]) {
         guard let one = means[1] else { return }

@@ -80,12 +80,15 @@ final class KeyBytes: @unchecked Sendable {  // written once, here
     private let storage: UnsafeMutableRawPointer
     private static let stride = 24  // what an allocator gives for 17
 
-    init(count: Int) {
+    convenience init(count: Int) { self.init((0..<count).lazy.map { Array(Workload.key($0).utf8) }, count: count) }
+
+    /// As many keys of 17 bytes.
+    init(_ texts: some Sequence<[UInt8]>, count: Int) {
         storage = .allocate(byteCount: count * Self.stride, alignment: 8)
         let keys = UnsafeMutableBufferPointer<UnsafeRawBufferPointer>.allocate(capacity: count)
-        for number in 0..<count {
+        for (number, text) in texts.enumerated() {
             let start = storage + number * Self.stride
-            start.copyMemory(from: Array(Workload.key(number).utf8), byteCount: Workload.keyBytes)
+            start.copyMemory(from: text, byteCount: Workload.keyBytes)
             keys.initializeElement(at: number, to: UnsafeRawBufferPointer(start: start, count: Workload.keyBytes))
         }
         all = UnsafeBufferPointer(keys)
