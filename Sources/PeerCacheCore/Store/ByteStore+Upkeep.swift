@@ -72,7 +72,11 @@ extension ByteStore {
     }
 
     /// Bytes counted for the policy's own tables: sketches, ghosts, lists of quotas. O(shards).
-    package var policyBytes: Int { (0..<shardCount).reduce(0) { bytes, number in bytes + cells[number].lock.withLock { $0.order.charge } } }
+    package var policyBytes: Int {
+        (0..<shardCount).reduce(0) { bytes, number in
+            bytes + cells[number].lock.withLock { $0.order.heapCharge + $0.order.pages * Arena.pageCharge }
+        }
+    }
 
     // MARK: Parts of a sweep; each returns whether it has work left
 
@@ -102,15 +106,17 @@ extension ByteStore {
         return false
     }
 
-    /// Sketches and ghosts that got no memory when they should have grown: values are evicted for them.
+    /// Sketches and ghosts that are too large for what is left, or got no memory when they should have grown: values are evicted for that.
     private func fitOrders(_ left: inout Int) -> Bool {
         for number in 0..<shardCount {
-            let memory = CountedMemory(budget: shared.budget)
-            while cells[number].lock.withLock({ $0.order.isResizeDue && !$0.order.resize(memory) }) {
+            let memory = CountedMemory(shared)
+            while let isGranted = cells[number].lock.withLock({ $0.order.isResizeDue ? $0.order.resize(memory) : nil }) {
                 if left <= 0 { return true }
                 left -= Arena.pageBytes
-                guard makePages(2, from: number, except: nil) > 0 else { return false }
-                _ = shared.arena.pointee.trim(shared.budget.pointee, for: CountedMemory.charge(LineTable.pieceBytes))
+                if isGranted { continue }
+                guard makePages(1, from: number, except: nil) > 0 else { return false }
+                // Less than a piece comes from the heap.
+                _ = shared.arena.pointee.trim(shared.budget.pointee, for: CountedMemory.heapCharge(LineTable.pieceBytes))
             }
         }
         return false

@@ -91,7 +91,7 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     }
 
     deinit {
-        for number in 0..<shardCount { cells[number].lock.withLock { $0.order.deallocate(CountedMemory(budget: shared.budget)) } }
+        for number in 0..<shardCount { cells[number].lock.withLock { $0.order.deallocate(CountedMemory(shared)) } }
         cells.deinitialize(count: shardCount)
         cells.deallocate()
         shared.deallocate()

@@ -50,7 +50,7 @@ extension Shard {
     }
 
     func recount() -> Recount {
-        var recount = Recount(pages: slab.pageCount, orderBytes: order.charge)
+        var recount = Recount(pages: slab.pageCount + order.pages, orderBytes: order.heapCharge)
         countIndex(&recount)
         let problem =
             recount.entries != counts.entries ? "\(counts.entries) entries counted, \(recount.entries) found" : nil

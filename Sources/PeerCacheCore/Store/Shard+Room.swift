@@ -101,7 +101,7 @@ extension Shard {
         guard order.hasSet(of: cache) != hasQuota else { return }
         let values = handles(ofValuesOf: cache)
         for handle in values { order.removed(handle, entries) }
-        if hasQuota { order.addSet(for: cache) } else { order.removeSet(of: cache, CountedMemory(budget: shared.budget)) }
+        if hasQuota { order.addSet(for: cache) } else { order.removeSet(of: cache, CountedMemory(shared)) }
         for handle in values.reversed() { order.relisted(handle, entries) }
         publishAge()
     }

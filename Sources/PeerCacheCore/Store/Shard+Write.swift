@@ -149,7 +149,7 @@ extension Shard {
             order.replaced(handle, costBefore: replaced.cost, explicit: request.isExplicit, entries)
         } else {
             order.inserted(handle, explicit: request.isExplicit, count: counts.entries, now: request.now, entries)
-            if order.isResizeDue { order.resize(CountedMemory(budget: shared.budget)) }
+            if order.isResizeDue { order.resize(CountedMemory(shared)) }
         }
     }
 }

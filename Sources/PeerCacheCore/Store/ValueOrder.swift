@@ -186,8 +186,14 @@ struct ValueOrder: ~Copyable {
         return isGranted
     }
 
-    /// Bytes counted for sketches and ghosts, and for the sets of caches with a quota.
-    var charge: Int { CountedMemory.charge((0..<setCount).reduce(0) { $0 + sets[$1].bytes }) + owners.count * Self.setCharge }
+    /// Pages of sketches and ghosts.
+    var pages: Int { (0..<setCount).reduce(0) { $0 + sets[$1].pieces } }
+
+    /// Bytes counted for their smaller parts, and for the sets of caches with a quota.
+    var heapCharge: Int {
+        let bytes = (0..<setCount).reduce(0) { $0 + sets[$1].bytes }
+        return CountedMemory.heapCharge(bytes - pages * LineTable.pieceBytes) + owners.count * Self.setCharge
+    }
 
     /// All lists, for the recount.
     var lists: [PolicyList] { (0..<setCount).flatMap { sets[$0].lists } }
@@ -209,20 +215,31 @@ extension EntryMemory: PolicyEntries {
     @inline(__always) package func setEra(_ handle: UInt32, _ era: UInt8) { self[handle].era = era }
 }
 
-/// Memory for sketches and ghosts, from the heap and counted against the store's limit.
+/// Memory for sketches and ghosts, within the store's limit: whole pieces are pages of the arena, smaller ones come from the heap.
 struct CountedMemory: PolicyMemory {
     let budget: UnsafeMutablePointer<ByteBudget>
+    let arena: UnsafeMutablePointer<Arena>
+
+    init(_ shared: StoreShared) {
+        budget = shared.budget
+        arena = shared.arena
+    }
 
     func allocate(bytes: Int) -> UnsafeMutableRawPointer? {
-        guard budget.pointee.reserve(Self.charge(bytes)) else { return nil }
+        if bytes == Arena.pageBytes {
+            let page = arena.pointee.take(budget.pointee)
+            return page == 0 ? nil : arena.pointee.base + Int(page) * Arena.pageBytes
+        }
+        guard budget.pointee.reserve(Self.heapCharge(bytes)) else { return nil }
         return .allocate(byteCount: bytes, alignment: LineTable.lineBytes)
     }
 
-    /// With the allocator's part. Linear, so that it can be recounted from the sum.
-    static func charge(_ bytes: Int) -> Int { bytes + bytes / LineTable.lineBytes }
-
     func deallocate(_ memory: UnsafeMutableRawPointer, bytes: Int) {
+        if bytes == Arena.pageBytes { return arena.pointee.give(UInt32((memory - arena.pointee.base) / Arena.pageBytes)) }
         memory.deallocate()
-        budget.pointee.release(Self.charge(bytes))
+        budget.pointee.release(Self.heapCharge(bytes))
     }
+
+    /// With the allocator's part. Linear, so that it can be recounted from the sum.
+    static func heapCharge(_ bytes: Int) -> Int { bytes + bytes / LineTable.lineBytes }
 }

@@ -153,6 +153,15 @@ package struct EvictionPolicy: ~Copyable {
         }
     }
 
+    /// How many of them are in whole pieces of 16 KiB.
+    package var pieces: Int {
+        switch kind {
+        case .lru: 0
+        case .tinyLFU: tinyLFU.pieces
+        case .s3fifo: s3fifo.pieces
+        }
+    }
+
     /// Whether sketch or ghosts are too small or much too large for the entries. To be asked after an insert or removal.
     @inline(__always)
     package var isResizeDue: Bool {

@@ -19,6 +19,7 @@ struct FrequencySketch: ~Copyable {
     init() {}
 
     var bytes: Int { table.bytes }
+    var pieces: Int { table.wholePieces }
     /// Without memory every frequency is 0.
     var isEmpty: Bool { table.lines == 0 }
 
@@ -26,12 +27,12 @@ struct FrequencySketch: ~Copyable {
     @inline(__always)
     func frequency(_ hash: UInt32) -> Int {
         guard !isEmpty else { return 0 }
-        let words = table.line(hash).assumingMemoryBound(to: UInt64.self)
+        let words = table.line(hash)
         let remix = Self.remix(hash)
         var lowest: UInt64 = 15
         for row in 0..<4 {
             let (word, shift) = Self.counter(remix, row)
-            lowest = min(lowest, words[word] &>> shift & 15)
+            lowest = min(lowest, Words.load(words + word &* 8) &>> shift & 15)
         }
         return Int(truncatingIfNeeded: lowest)
     }
@@ -40,13 +41,14 @@ struct FrequencySketch: ~Copyable {
     @inline(__always)
     mutating func increment(_ hash: UInt32) {
         guard !isEmpty else { return }
-        let words = table.line(hash).assumingMemoryBound(to: UInt64.self)
+        let words = table.line(hash)
         let remix = Self.remix(hash)
         var changed = false
         for row in 0..<4 {
             let (word, shift) = Self.counter(remix, row)
-            guard words[word] &>> shift & 15 < 15 else { continue }
-            words[word] &+= 1 &<< shift
+            let counters = Words.load(words + word &* 8)
+            guard counters &>> shift & 15 < 15 else { continue }
+            Words.store(words + word &* 8, counters &+ 1 &<< shift)
             changed = true
         }
         if changed { increments &+= 1 }
@@ -98,8 +100,10 @@ struct FrequencySketch: ~Copyable {
     private mutating func halveSlice() {
         let end = min(halvingNext &+ Self.linesPerSlice, halvingEnd)
         while halvingNext < end {
-            let words = table.line(at: halvingNext).assumingMemoryBound(to: UInt64.self)
-            for word in 0..<Self.wordsPerLine { words[word] = words[word] &>> 1 & Self.resetMask }
+            let words = table.line(at: halvingNext)
+            for word in 0..<Self.wordsPerLine {
+                Words.store(words + word &* 8, Words.load(words + word &* 8) &>> 1 & Self.resetMask)
+            }
             halvingNext &+= 1
         }
     }

@@ -9,23 +9,24 @@ struct GhostTable: ~Copyable {
     init() {}
 
     var bytes: Int { table.bytes }
+    var pieces: Int { table.wholePieces }
 
     /// O(1), one cache line.
     mutating func insert(_ hash: UInt32) {
         guard table.lines > 0 else { return }
-        let words = table.line(hash).assumingMemoryBound(to: UInt32.self)
+        let words = table.line(hash)
         // The last word says where the next hash goes.
-        let cursor = Int(words[Self.hashesPerLine]) % Self.hashesPerLine
-        words[cursor] = hash
-        words[Self.hashesPerLine] = UInt32(cursor + 1)
+        let cursor = Int(Words.load32(words + Self.hashesPerLine &* 4)) % Self.hashesPerLine
+        Words.store32(words + cursor &* 4, hash)
+        Words.store32(words + Self.hashesPerLine &* 4, UInt32(cursor + 1))
     }
 
     /// Whether the hash was remembered; it no longer is. O(1), one cache line.
     mutating func remove(_ hash: UInt32) -> Bool {
         guard table.lines > 0, hash != 0 else { return false }
-        let words = table.line(hash).assumingMemoryBound(to: UInt32.self)
-        for index in 0..<Self.hashesPerLine where words[index] == hash {
-            words[index] = 0
+        let words = table.line(hash)
+        for index in 0..<Self.hashesPerLine where Words.load32(words + index &* 4) == hash {
+            Words.store32(words + index &* 4, 0)
             return true
         }
         return false

@@ -3,6 +3,8 @@
 ///
 /// Below 16 KiB it is one piece, reallocated in steps of 512 bytes; from there on it gains and loses whole pieces. So it is never more than
 /// a fraction of a piece above what is wanted, and no step copies more than 16 KiB.
+///
+/// Its words are written atomically: pieces may be pages into which readers without a lock look by mistake.
 struct LineTable: ~Copyable {
     static let lineBytes = 64
     static let pieceBytes = 16 << 10
@@ -12,6 +14,8 @@ struct LineTable: ~Copyable {
     private(set) var lines = 0
     /// Bytes allocated, the directory included.
     private(set) var bytes = 0
+    /// Of these, how many pieces of 16 KiB.
+    var wholePieces: Int { lines / Self.pieceLines }
     /// Twice the largest power of two in `lines`, less 1.
     private var mask: UInt32 = 0
     private var pieces = 0
@@ -86,7 +90,7 @@ struct LineTable: ~Copyable {
 
     private mutating func enlargePiece<Memory: PolicyMemory & ~Copyable>(lines wanted: Int, _ memory: borrowing Memory) -> Bool {
         guard let directory, let piece = memory.allocate(bytes: wanted * Self.lineBytes) else { return false }
-        piece.copyMemory(from: directory[0], byteCount: lines * Self.lineBytes)
+        Words.copy(to: piece, from: directory[0], bytes: lines * Self.lineBytes)
         memory.deallocate(directory[0], bytes: lines * Self.lineBytes)
         directory[0] = piece
         bytes += (wanted - lines) * Self.lineBytes
@@ -99,10 +103,10 @@ struct LineTable: ~Copyable {
         setLines(lines + added)
         for index in first..<lines {
             if index == 0 {
-                line(at: 0).initializeMemory(as: UInt8.self, repeating: 0, count: Self.lineBytes)
+                for word in 0..<Self.lineBytes / 8 { Words.store(line(at: 0) + word * 8, 0) }
             } else {
                 let topBit = 1 << (Int.bitWidth - 1 - index.leadingZeroBitCount)
-                line(at: index).copyMemory(from: line(at: index - topBit), byteCount: Self.lineBytes)
+                Words.copy(to: line(at: index), from: line(at: index - topBit), bytes: Self.lineBytes)
             }
         }
     }

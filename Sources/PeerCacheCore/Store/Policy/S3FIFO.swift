@@ -13,6 +13,7 @@ struct S3FIFO: ~Copyable {
     init() {}
 
     var bytes: Int { ghosts.bytes }
+    var pieces: Int { ghosts.pieces }
     var count: Int { small.count &+ main.count }
     /// The next of main, or of the small queue.
     var oldest: UInt32 { main.back != 0 ? main.back : small.back }

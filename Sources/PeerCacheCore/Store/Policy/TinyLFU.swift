@@ -35,6 +35,7 @@ struct TinyLFU: ~Copyable {
     }
 
     var bytes: Int { sketch.bytes }
+    var pieces: Int { sketch.pieces }
     var count: Int { window.count &+ probation.count &+ protected.count }
     var cost: Int { window.cost &+ mainCost }
     /// The next of main, or of the window.
