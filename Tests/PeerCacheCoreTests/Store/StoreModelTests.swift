@@ -20,7 +20,7 @@ import Testing
     func agreesWithTheModelWhenTheLeastRecentlyUsedIsEvicted(seed: UInt64) throws {
         var run = try ModelRun(seed: seed, limit: 3 << 20, floorsPerSlot: 2, keys: 120, valueBytesMax: 100_000)
         run.perform(Self.operations)
-        #expect(run.store.memory.evictions > 100)
+        #expect(run.store.memory.evictions > Self.operations / 1000)
     }
 
     /// Whatever the policy chooses: what it evicted is gone, with a floor in its place, and nothing else is.
@@ -29,7 +29,7 @@ import Testing
         var run = try ModelRun(
             seed: Seeds.chosen(7...7)[0], limit: 3 << 20, floorsPerSlot: 2, keys: 120, valueBytesMax: 100_000, policy: policy)
         run.perform(Self.operations)
-        #expect(run.store.memory.evictions > 100)
+        #expect(run.store.memory.evictions > Self.operations / 1000)
     }
 }
 
