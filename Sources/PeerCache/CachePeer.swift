@@ -101,6 +101,7 @@ public final class CachePeer: Service, Sendable {
             await leave()
             group.cancelAll()
         }
+        core.events.finish()
         for cache in core.caches { cache.stop() }
     }
 
@@ -142,6 +143,9 @@ public final class CachePeer: Service, Sendable {
         for await event in transport.events {
             if case .selfRefuted = event { updater.forgetEverything(core) }
             MembershipLog.write(event, to: core.logger)
+            core.events.send(PeerEvent(event)) {
+                (transport.view?.members ?? []).filter(\.status.isPresent).map { PeerEvent.Member($0.record) }
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ final class PeerCore: Sendable {
     let loaders: TaskOwner
     /// Answers that wait for other peers.
     let tasks = TaskOwner(countMax: 16_384)
+    let events = EventBroadcast()
     let counters = StripedCounters<PeerCounter>()
     let metrics: PeerMetrics
     let logger: Logger

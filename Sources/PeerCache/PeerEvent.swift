@@ -1,0 +1,95 @@
+internal import PeerCacheCore
+
+/// Something that happened to the membership, as this peer sees it. See ``CachePeer/events``.
+public enum PeerEvent: Sendable, Hashable {
+    /// A member as it describes itself.
+    public struct Member: Sendable, Hashable, Codable {
+        /// 32 hexadecimal digits, new at every start of a process.
+        public var id: String
+        /// As others dial it, `host:port`.
+        public var address: String
+        /// The pod's or host's name, as configured there.
+        public var name: String
+        /// Its failure domain.
+        public var zone: String
+    }
+
+    /// Why a member was declared dead.
+    public enum Cause: String, Sendable, Hashable, Codable {
+        /// Nothing came from it for a while, and it could not be reached.
+        case silent
+        /// Its connections broke and its port refused.
+        case crashed
+        /// Its address answered as another peer.
+        case replaced
+    }
+
+    /// A member that was not known, or one that was dead and has come back.
+    case joined(Member)
+    /// Somebody has no answer from it. It keeps its keys.
+    case suspected(id: String)
+    /// A suspected member has answered.
+    case refuted(id: String)
+    /// A member has changed how it describes itself.
+    case updated(Member)
+    /// A member gives up its keys and still answers.
+    case leaving(id: String)
+    case left(id: String)
+    case dead(id: String, Cause)
+    /// Keys have other owners. Equal digests: peers agree.
+    case placementChanged(digest: UInt64)
+    /// Others held this peer for dead; it has come back and starts empty.
+    case returned
+    /// Other peers cannot reach the address that this one advertises.
+    case addressUnreachable
+    /// An address answered that is not of this cluster, at most once in 10 minutes and address.
+    case foreignPeer(address: String, reason: String)
+    /// Another process uses this peer's id: a cloned machine or a restored snapshot.
+    case duplicateIdentity
+    /// More happened than was read: the members that are present now, in place of the events before.
+    case snapshot([Member])
+}
+
+extension PeerEvent.Member {
+    init(_ record: MemberRecord) {
+        self.init(id: record.id.description, address: record.address.description, name: record.name, zone: record.zone)
+    }
+}
+
+extension PeerEvent {
+    init(_ event: MembershipEvent) {
+        self =
+            switch event {
+            case .joined(let record), .returned(let record): .joined(Member(record))
+            case .updated(let record): .updated(Member(record))
+            case .suspected(let peer): .suspected(id: peer.description)
+            case .refuted(let peer): .refuted(id: peer.description)
+            case .leaving(let peer): .leaving(id: peer.description)
+            case .left(let peer): .left(id: peer.description)
+            case .dead(let peer, let cause): .dead(id: peer.description, Cause(cause))
+            case .placementChanged(let digest): .placementChanged(digest: digest)
+            case .selfRefuted: .returned
+            case .addressUnreachable: .addressUnreachable
+            case .foreignPeer(let address, let reason): .foreignPeer(address: address.description, reason: "\(reason)")
+            case .duplicateIdentity: .duplicateIdentity
+            }
+    }
+}
+
+extension PeerEvent.Cause {
+    init(_ cause: DeathCause) {
+        self =
+            switch cause {
+            case .silent: .silent
+            case .crashed: .crashed
+            case .replaced: .replaced
+            }
+    }
+}
+
+extension CachePeer {
+    /// What happens to the membership from now on, in order. Each call is a subscription of its own; it ends when the peer stops.
+    ///
+    /// Up to 1,024 events wait for a slow reader. When there are more, ``PeerEvent/snapshot(_:)`` takes the place of those that were lost.
+    public var events: AsyncStream<PeerEvent> { core.events.subscribe() }
+}
