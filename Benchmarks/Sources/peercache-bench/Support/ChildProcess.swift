@@ -29,6 +29,28 @@ final class ChildProcess {
         throw ValidationError("a child process ended before it was ready")
     }
 
+    /// Hands every further line to `body`, on a thread of its own, until the process closes its output.
+    func forEachLine(_ body: @escaping @Sendable (String) -> Void) {
+        let handle = output.fileHandleForReading
+        Thread.detachNewThread {
+            var rest = Data()
+            while case let data = handle.availableData, !data.isEmpty {
+                rest.append(data)
+                while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+                    body(String(decoding: rest[..<end], as: UTF8.self))
+                    rest = Data(rest[(end + 1)...])
+                }
+            }
+        }
+    }
+
+    /// SIGKILL, and waits.
+    func kill() {
+        guard process.isRunning else { return }
+        Foundation.kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+    }
+
     /// Gives the process a line to read.
     func send(_ line: String) throws { try input.fileHandleForWriting.write(contentsOf: Data((line + "\n").utf8)) }
 
