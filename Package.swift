@@ -84,6 +84,9 @@ let package = Package(
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
+        // One peer in a process of its own, to be killed and stopped.
+        .executableTarget(name: "peercache-member", dependencies: ["PeerCache", .product(name: "Logging", package: "swift-log")], path: "Tests/MemberProcess"),
+        .testTarget(name: "PeerCacheProcessTests", dependencies: ["peercache-member", "PeerCacheCore"]),
         .testTarget(
             name: "PeerCacheTransportTests",
             dependencies: [
