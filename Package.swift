@@ -61,11 +61,11 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
 
-        // Clocks and seeded randomness for tests, ours and users'.
+        // Clocks and seeded randomness for tests, ours and users'; the simulator of clusters.
         .target(name: "PeerCacheTesting", dependencies: ["PeerCacheCore"]),
 
         // Lets the package in Benchmarks drive what is `package` here.
-        .target(name: "PeerCacheBenchSupport", dependencies: ["PeerCacheCore"]),
+        .target(name: "PeerCacheBenchSupport", dependencies: ["PeerCacheCore", "PeerCacheTesting"]),
 
         // Random messages and frames, for the tests of every layer and for fuzzing.
         .target(name: "WireSamples", dependencies: ["PeerCacheCore"], path: "Tests/WireSamples"),

@@ -38,7 +38,7 @@ private let binaryLogarithms: [UInt64] = (0..<256).map { index in
 extension SeededRandom {
     /// Exponentially distributed, without floating point: −ln of a uniform number, by the position and the next bits of its first one. Steps
     /// of 1/256 octave are finer than any rule looks.
-    mutating func exponential(mean: Int64) -> Int64 {
+    package mutating func exponential(mean: Int64) -> Int64 {
         if mean <= 0 { return 0 }
         let bits = next() | 1
         let zeros = UInt64(bits.leadingZeroBitCount)
@@ -48,11 +48,11 @@ extension SeededRandom {
     }
 
     /// Uniform in 0..<`limit`; 0 for 0.
-    mutating func below(_ limit: UInt64) -> UInt64 { limit == 0 ? 0 : next().multipliedFullWidth(by: limit).high }
+    package mutating func below(_ limit: UInt64) -> UInt64 { limit == 0 ? 0 : next().multipliedFullWidth(by: limit).high }
 
-    mutating func below(_ limit: Int) -> Int { Int(truncatingIfNeeded: below(UInt64(max(0, limit)))) }
+    package mutating func below(_ limit: Int) -> Int { Int(truncatingIfNeeded: below(UInt64(max(0, limit)))) }
 
-    mutating func duration(_ range: ClosedRange<Int64>) -> Int64 {
+    package mutating func duration(_ range: ClosedRange<Int64>) -> Int64 {
         range.lowerBound + Int64(truncatingIfNeeded: below(UInt64(range.upperBound - range.lowerBound) + 1))
     }
 

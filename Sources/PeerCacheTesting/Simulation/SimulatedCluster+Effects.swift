@@ -75,7 +75,7 @@ extension SimulatedCluster {
         let right = { self.network.hosts.indices.filter { self.network.hosts[$0].process >= 0 }.map(Self.address) }
         switch discovery[peer.seat] {
         case .right: return right()
-        case .stale: return peer.staleAnswer
+        case .stale: return staleAnswers[peer.seat]
         case .empty: return []
         case .partial(let count): return Array(right().prefix(count))
         case .failing: return nil

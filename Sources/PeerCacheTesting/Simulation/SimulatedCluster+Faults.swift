@@ -190,10 +190,13 @@ extension SimulatedCluster {
         let chosen = seat.map { [$0] } ?? Array(discovery.indices)
         for seat in chosen where seat < discovery.count {
             let answer = network.hosts.indices.filter { network.hosts[$0].process >= 0 }.map(Self.address)
-            if let number = process(on: seat) { peers[number].staleAnswer = answer }
+            // Nobody was there: addresses of a time before.
+            staleAnswers[seat] = answer.isEmpty ? (0..<3).map { Self.address(60_000 + $0) } : answer
             discovery[seat] = state
         }
-        return undo(after: duration) { cluster in for seat in chosen where seat < cluster.discovery.count { cluster.discovery[seat] = .right } }
+        return undo(after: duration) { cluster in
+            for seat in chosen where seat < cluster.discovery.count { cluster.discovery[seat] = .right }
+        }
     }
 
     // MARK: Healing

@@ -12,7 +12,9 @@ package final class SimulatedCluster {
     var numbers: [PeerID: Int] = [:]  // looked up
     var seats: [PeerAddress: Int] = [:]  // looked up
     var random: SeededRandom
+    /// By seat, as ``staleAnswers``.
     var discovery: [DiscoveryState] = []
+    var staleAnswers: [[PeerAddress]] = []
     /// Called after each event of a machine: number of the observer, the event.
     package var onEvent: ((Int, MembershipEvent) -> Void)?
     /// Whether every change of a table is compared with the table before it. O(members) per change.
@@ -55,6 +57,7 @@ package final class SimulatedCluster {
             seats[Self.address(network.hosts.count)] = network.hosts.count
             network.hosts.append(SimulatedNetwork.Host())
             discovery.append(.right)
+            staleAnswers.append([])
             disturbedUntil.append(0)
         }
     }
@@ -62,6 +65,9 @@ package final class SimulatedCluster {
     // MARK: Running
 
     package var time: Int64 { network.time }
+
+    /// What all packets took, headers, TLS records and acknowledgements included.
+    package var wireBytes: Int64 { network.wireBytes }
 
     /// Starts the scenario's peers and lays out its faults.
     package func start() {

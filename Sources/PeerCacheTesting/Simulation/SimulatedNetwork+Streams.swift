@@ -44,7 +44,8 @@ extension SimulatedNetwork {
     private func transmit(_ packet: Packet, _ stream: SimulatedStream, to end: Int) {
         let from = stream.ends[1 - end].host, to = stream.ends[end].host
         countPacket()
-        if case .data(_, _, let bytes) = packet { wireBytes += Int64(bytes + Self.headerBytes) } else { wireBytes += Int64(Self.headerBytes) }
+        wireBytes += Int64(Self.headerBytes)
+        if case .data(_, _, let bytes) = packet { wireBytes += Int64(bytes) }
         stream.ends[1 - end].receiver.acknowledgeAt = nil
         if to < 0 || loses(from: from, to: to) { return }
         let receiver = stream.ends[1 - end].receiver

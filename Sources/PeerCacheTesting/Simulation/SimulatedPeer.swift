@@ -40,7 +40,6 @@ final class SimulatedPeer {
     var handshakes: [Int: SimulatedStream] = [:]
     /// Connections to each peer, oldest first.
     var byPeer: [PeerID: [ConnectionID]] = [:]
-    var staleAnswer: [PeerAddress] = []
     var version: UInt64 = 0
     /// What the table was when it was last looked at, for the invariants.
     var known: [KnownMember] = []
