@@ -32,7 +32,7 @@ extension SimulatedCluster {
         case .leave(let seat): return leave(seat: seat)
         case .update(let seat):
             guard let number = process(on: seat) else { return false }
-            let metadata = (0..<8).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+            let metadata = (0..<512).map { _ in UInt8(truncatingIfNeeded: random.next()) }
             gate(.command(.update(metadata: metadata, weight: nil)), peers[number])
             return true
         case .cutOneWay(let from, let to, let duration):
