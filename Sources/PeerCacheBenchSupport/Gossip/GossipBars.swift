@@ -3,13 +3,37 @@ internal import PeerCacheTesting
 
 /// The tables of `GOSSIP.md` §14, run in the simulator: profile P beside the rules of memberlist's LAN profile (M), in the same run.
 public enum GossipBars {
-    /// Runs the tables and hands out each figure as soon as it is there. A pure function of the options but for figures in real time.
-    public static func run(_ options: GossipOptions, _ report: (GossipFigure) -> Void) {
+    /// A part that depends on no other one.
+    typealias Cell = @Sendable () -> [GossipFigure]
+
+    /// Runs the tables and hands out the figures in order, each cell's as soon as it and those before it are done. The figures depend on
+    /// the options alone, but for those in real time.
+    /// - Parameter threads: cells that run at once.
+    public static func run(_ options: GossipOptions, threads: Int = 1, _ report: (GossipFigure) -> Void) async {
+        var cells: [Cell] = []
         for table in options.tables {
             switch table {
-            case .silent: SilentFailures(options: options).run(report)
-            case .crash: CrashEvidence(options: options).run(report)
-            case .other: OtherScenarios(options: options).run(report)
+            case .silent: cells += SilentFailures(options: options).cells()
+            case .crash: cells += CrashEvidence(options: options).cells()
+            case .other: cells += OtherScenarios(options: options).cells()
+            }
+        }
+        await withTaskGroup(of: (Int, [GossipFigure]).self) { group in
+            var done: [Int: [GossipFigure]] = [:], started = 0, reported = 0
+            let start = { (group: inout TaskGroup<(Int, [GossipFigure])>) in
+                guard started < cells.count else { return }
+                let number = started, cell = cells[number]
+                started += 1
+                group.addTask { (number, cell()) }
+            }
+            for _ in 0..<max(1, threads) { start(&group) }
+            while let (number, figures) = await group.next() {
+                done[number] = figures
+                start(&group)
+                while let next = done.removeValue(forKey: reported) {
+                    for figure in next { report(figure) }
+                    reported += 1
+                }
             }
         }
     }

@@ -145,6 +145,8 @@ extension SimulatedNetwork {
         }
         stream.ends[end].sender.acknowledged(below: below, held: held, time)
         if case .data(let number, let payload, _) = packet {
+            // A proxy took the connection for a dead process, and hangs.
+            if stream.ends[end].stage == .none { return }
             guard isOpen(stream, end) else { return transmit(.reset, stream, to: 1 - end) }
             let (ready, isUrgent) = stream.ends[end].receiver.receive(number, payload)
             for payload in ready { report(.delivered(payload, stream, end: end)) }

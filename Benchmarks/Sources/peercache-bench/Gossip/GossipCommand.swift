@@ -2,13 +2,13 @@ import ArgumentParser
 import PeerCacheBenchSupport
 
 /// The tables of `GOSSIP.md` §14 in the simulator.
-struct GossipCommand: ParsableCommand {
+struct GossipCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gossip",
         abstract: "Failure detection against its bars, on virtual time.",
         discussion: """
             Metrics: table, members, loss, profile (p: ours; f: fast; m: the rules of memberlist's LAN profile on this core), how messages \
-            travel. All but "real" figures are the same on every machine for one seed. One thread.
+            travel. All but "real" figures are the same on every machine for one seed.
             """)
 
     @Flag(help: "Print one JSON object per figure and line.") var json = false
@@ -21,6 +21,7 @@ struct GossipCommand: ParsableCommand {
     @Option(help: "Crashes per row.") var crashes: Int?
     @Option(help: "Virtual hours without failures; 1: 100 h up to 16 members, 10 h at 128, 1 h at 1,000.") var hours: Double?
     @Option(help: "Live peers whose connections are reset, per row.") var resets: Int?
+    @Option(help: "Rows that run at once; figures in real time are right with 1.") var threads = 1
     @Option(help: "Of all rows.") var seed: UInt64 = 1
 
     func validate() throws { _ = try options() }
@@ -60,11 +61,11 @@ struct GossipCommand: ParsableCommand {
         var basis: String
     }
 
-    func run() throws {
+    func run() async throws {
         let machine = Machine(peers: [:])
         if json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
         var missed = 0
-        GossipBars.run(try options()) { figure in
+        await GossipBars.run(try options(), threads: threads) { figure in
             if figure.isMet == false { missed += 1 }
             let value = (figure.value * 1000).rounded() / 1000
             if json {
