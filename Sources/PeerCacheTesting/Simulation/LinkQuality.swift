@@ -25,7 +25,7 @@ package struct LinkQuality: Hashable, Sendable {
 private let binaryLogarithms: [UInt64] = (0..<256).map { index in
     var value = (UInt64(256 + index) << 23), result: UInt64 = 0  // in 1/2^31, below 2
     for _ in 0..<16 {
-        value = value * value >> 31
+        value = (value * value) >> 31
         result <<= 1
         if value >= 1 << 32 {
             value >>= 1
@@ -43,8 +43,8 @@ extension SeededRandom {
         let bits = next() | 1
         let zeros = UInt64(bits.leadingZeroBitCount)
         let fraction = Int(truncatingIfNeeded: ((bits << zeros) << 1) >> 56)
-        let logarithm = (zeros + 1) << 16 - binaryLogarithms[fraction]  // −log2, in 1/65,536
-        return Int64(truncatingIfNeeded: UInt64(mean) * (logarithm * 45_426 >> 16) >> 16)
+        let logarithm = ((zeros + 1) << 16) - binaryLogarithms[fraction]  // −log2, in 1/65,536
+        return Int64(truncatingIfNeeded: (UInt64(mean) * ((logarithm * 45_426) >> 16)) >> 16)
     }
 
     /// Uniform in 0..<`limit`; 0 for 0.

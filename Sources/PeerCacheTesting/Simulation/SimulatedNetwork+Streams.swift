@@ -83,7 +83,7 @@ extension SimulatedNetwork {
             if !hosts[stream.ends[end].host].isLost { report(.message(frame, stream, end: end)) }
         case .direct(let payload, let stream, let end):
             guard !hosts[stream.ends[end].host].isLost else { return }
-            guard isOpen(stream, end) else { return transmit(.reset, stream, to: 1 - end) }
+            guard isOpen(stream, end) else { return refuseData(stream, end) }
             settleOwed(stream, end, isSending: false)
             report(.delivered(payload, stream, end: end))
         case .packet(let packet, let stream, let end, let below, let held):
@@ -100,6 +100,11 @@ extension SimulatedNetwork {
             transmit(.syn, stream, to: 1)
             push(.synAgain(stream, wait: 2 * wait), at: time + 2 * wait)
         }
+    }
+
+    /// No socket: a reset. But a proxy that took the connection for a dead process hangs.
+    private func refuseData(_ stream: SimulatedStream, _ end: Int) {
+        if stream.ends[end].stage != .none { transmit(.reset, stream, to: 1 - end) }
     }
 
     /// Whether a socket is there that takes data.
@@ -145,9 +150,7 @@ extension SimulatedNetwork {
         }
         stream.ends[end].sender.acknowledged(below: below, held: held, time)
         if case .data(let number, let payload, _) = packet {
-            // A proxy took the connection for a dead process, and hangs.
-            if stream.ends[end].stage == .none { return }
-            guard isOpen(stream, end) else { return transmit(.reset, stream, to: 1 - end) }
+            guard isOpen(stream, end) else { return refuseData(stream, end) }
             let (ready, isUrgent) = stream.ends[end].receiver.receive(number, payload)
             for payload in ready { report(.delivered(payload, stream, end: end)) }
             if isUrgent {
