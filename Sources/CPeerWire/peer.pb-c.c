@@ -1237,7 +1237,7 @@ const ProtobufCMessageDescriptor peercache__invalidation__descriptor =
   (ProtobufCMessageInit) peercache__invalidation__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__gossip__field_descriptors[4] =
+static const ProtobufCFieldDescriptor peercache__gossip__field_descriptors[14] =
 {
   {
     "kind",
@@ -1287,17 +1287,147 @@ static const ProtobufCFieldDescriptor peercache__gossip__field_descriptors[4] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "sequence",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Gossip, sequence),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "id_high",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Gossip, id_high),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "id_low",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Gossip, id_low),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "incarnation",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Gossip, incarnation),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "step",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Gossip, step),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "cutoff",
+    10,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Gossip, cutoff),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "words",
+    11,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Peercache__Gossip, n_words),
+    offsetof(Peercache__Gossip, words),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "states",
+    12,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT64,
+    offsetof(Peercache__Gossip, n_states),
+    offsetof(Peercache__Gossip, states),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "host",
+    13,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Gossip, host),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "port",
+    14,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Gossip, port),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__gossip__field_indices_by_name[] = {
+  9,   /* field[9] = cutoff */
   1,   /* field[1] = digest */
+  12,   /* field[12] = host */
+  5,   /* field[5] = id_high */
+  6,   /* field[6] = id_low */
+  7,   /* field[7] = incarnation */
   0,   /* field[0] = kind */
   3,   /* field[3] = members */
+  13,   /* field[13] = port */
+  4,   /* field[4] = sequence */
+  11,   /* field[11] = states */
+  8,   /* field[8] = step */
   2,   /* field[2] = wants_reply */
+  10,   /* field[10] = words */
 };
 static const ProtobufCIntRange peercache__gossip__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor peercache__gossip__descriptor =
 {
@@ -1307,14 +1437,14 @@ const ProtobufCMessageDescriptor peercache__gossip__descriptor =
   "Peercache__Gossip",
   "peercache",
   sizeof(Peercache__Gossip),
-  4,
+  14,
   peercache__gossip__field_descriptors,
   peercache__gossip__field_indices_by_name,
   1,  peercache__gossip__number_ranges,
   (ProtobufCMessageInit) peercache__gossip__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__member__field_descriptors[16] =
+static const ProtobufCFieldDescriptor peercache__member__field_descriptors[17] =
 {
   {
     "id_high",
@@ -1508,8 +1638,21 @@ static const ProtobufCFieldDescriptor peercache__member__field_descriptors[16] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "accuser",
+    17,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Member, accuser),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__member__field_indices_by_name[] = {
+  16,   /* field[16] = accuser */
   14,   /* field[14] = cause */
   13,   /* field[13] = hlc */
   4,   /* field[4] = host */
@@ -1530,7 +1673,7 @@ static const unsigned peercache__member__field_indices_by_name[] = {
 static const ProtobufCIntRange peercache__member__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 16 }
+  { 0, 17 }
 };
 const ProtobufCMessageDescriptor peercache__member__descriptor =
 {
@@ -1540,7 +1683,7 @@ const ProtobufCMessageDescriptor peercache__member__descriptor =
   "Peercache__Member",
   "peercache",
   sizeof(Peercache__Member),
-  16,
+  17,
   peercache__member__field_descriptors,
   peercache__member__field_indices_by_name,
   1,  peercache__member__number_ranges,

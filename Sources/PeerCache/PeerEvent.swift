@@ -40,8 +40,12 @@ public enum PeerEvent: Sendable, Hashable {
     case placementChanged(digest: UInt64)
     /// Others held this peer for dead; it has come back and starts empty.
     case returned
-    /// Other peers cannot reach the address that this one advertises.
-    case addressUnreachable
+    /// Others cannot reach the address that this peer advertises.
+    case addressUnreachable(String)
+    /// Two members, both of which live, advertise one address.
+    case addressConflict(id: String, other: String)
+    /// More than half of the members of a minute ago are suspected or dead: it is more likely that this peer is cut off.
+    case isolated
     /// An address answered that is not of this cluster, at most once in 10 minutes and address.
     case foreignPeer(address: String, reason: String)
     /// Another process uses this peer's id: a cloned machine or a restored snapshot.
@@ -69,7 +73,9 @@ extension PeerEvent {
             case .dead(let peer, let cause): .dead(id: peer.description, Cause(cause))
             case .placementChanged(let digest): .placementChanged(digest: digest)
             case .selfRefuted: .returned
-            case .addressUnreachable: .addressUnreachable
+            case .addressUnreachable(let address): .addressUnreachable(address.description)
+            case .addressConflict(let one, let other): .addressConflict(id: one.description, other: other.description)
+            case .isolated: .isolated
             case .foreignPeer(let address, let reason): .foreignPeer(address: address.description, reason: "\(reason)")
             case .duplicateIdentity: .duplicateIdentity
             }

@@ -73,9 +73,49 @@ package struct RandomMessages {
     }
 
     package func gossip(using random: inout some RandomNumberGenerator) -> GossipMessage {
-        if random.next() % 3 == 0 { return .heartbeat(digest: number(using: &random)) }
-        let members = (0..<Int(random.next() % UInt64(membersMax + 1))).map { _ in member(using: &random) }
-        return .sync(members: members, wantsReply: random.next() % 2 == 0)
+        let sequence = number(using: &random), placement = number(using: &random)
+        switch random.next() % 12 {
+        case 0: return .ping(sequence: sequence, placement: placement, claims: claims(using: &random))
+        case 1: return .ack(sequence: sequence, placement: placement, claims: claims(using: &random))
+        case 2: return .nack(sequence: sequence, claims: claims(using: &random))
+        case 3: return .relay(sequence: sequence, target: id(using: &random), claims: claims(using: &random))
+        case 4: return .claims(placement: placement, claims(using: &random))
+        case 5:
+            let step = Accusation.Step(rawValue: UInt8(random.next() % 3)) ?? .accuse
+            return .accusation(Accusation(step, id(using: &random), incarnation: incarnation(using: &random)))
+        case 6: return .digest(TableDigest(low: placement, high: sequence, cutoff: number(using: &random)))
+        case 7: return .ranges(cutoff: placement, sums: (0..<64).map { _ in number(using: &random) })
+        case 8:
+            let entries = (0..<Int(random.next() % UInt64(membersMax + 1))).map { _ in
+                TableSummary.Entry(
+                    id: id(using: &random), incarnation: incarnation(using: &random),
+                    status: MemberStatus(rawValue: UInt8(random.next() % 5)) ?? .alive)
+            }
+            return .summary(
+                TableSummary(
+                    from: PeerID(high: 0, low: 0), through: PeerID(high: .max, low: number(using: &random)), entries: entries,
+                    isComplete: random.next() % 2 == 0, cutoff: placement))
+        case 9: return .fetch((0..<Int(random.next() % UInt64(membersMax + 1))).map { _ in id(using: &random) })
+        case 10: return .unreachable(record(using: &random).address)
+        default:
+            let members = (0..<Int(random.next() % UInt64(membersMax + 1))).map { _ in member(using: &random) }
+            return .sync(members: members, wantsReply: random.next() % 2 == 0)
+        }
+    }
+
+    private func claims(using random: inout some RandomNumberGenerator) -> [MemberClaim] {
+        (0..<Int(random.next() % UInt64(membersMax + 1))).map { _ in
+            MemberClaim(
+                member(using: &random), accuser: UInt32(truncatingIfNeeded: number(using: &random)), withRecord: random.next() % 2 == 0)
+        }
+    }
+
+    private func id(using random: inout some RandomNumberGenerator) -> PeerID {
+        memberIDs.randomElement(using: &random) ?? PeerID(high: 1, low: 1)
+    }
+
+    private func incarnation(using random: inout some RandomNumberGenerator) -> UInt32 {
+        max(1, UInt32(truncatingIfNeeded: number(using: &random)))
     }
 
     package func member(using random: inout some RandomNumberGenerator) -> Member {

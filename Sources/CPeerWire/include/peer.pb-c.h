@@ -228,17 +228,65 @@ struct  Peercache__Gossip
 {
   ProtobufCMessage base;
   /*
-   * 1 heartbeat, 2 sync
+   * 2 sync, 3 ping, 4 ack, 5 nack, 6 relay, 7 claims, 8 accusation, 9 digest, 10 ranges,
    */
   uint32_t kind;
+  /*
+   * 11 summary, 12 fetch, 13 unreachable; 1 was a heartbeat
+   */
+  /*
+   * of the placement; 9: low half of the sums
+   */
   uint64_t digest;
+  /*
+   * 2: answer with what the sender lacks; 11: everything in the range is listed
+   */
   protobuf_c_boolean wants_reply;
+  /*
+   * 2: entries; others: claims, without host where the record is left out
+   */
   size_t n_members;
   Peercache__Member **members;
+  /*
+   * 3 to 6
+   */
+  uint64_t sequence;
+  /*
+   * 6, 8: of whom it speaks; 11: first of the range
+   */
+  uint64_t id_high;
+  uint64_t id_low;
+  /*
+   * 8
+   */
+  uint32_t incarnation;
+  /*
+   * 8: 1 + Accusation.Step
+   */
+  uint32_t step;
+  /*
+   * 9 to 11: older verdicts are left out
+   */
+  uint64_t cutoff;
+  /*
+   * 9: high half; 10: sums; 11: last of the range, then ids; 12: ids, high and low half each
+   */
+  size_t n_words;
+  uint64_t *words;
+  /*
+   * 11: 8 * incarnation + status, for each id
+   */
+  size_t n_states;
+  uint64_t *states;
+  /*
+   * 13: the address
+   */
+  ProtobufCBinaryData host;
+  uint32_t port;
 };
 #define PEERCACHE__GOSSIP__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__gossip__descriptor) \
-    , 0, 0, 0, 0,NULL }
+    , 0, 0, 0, 0,NULL, 0, 0, 0, 0, 0, 0, 0,NULL, 0,NULL, {0,NULL}, 0 }
 
 
 struct  Peercache__Member
@@ -269,10 +317,14 @@ struct  Peercache__Member
    * clock of the verdict
    */
   uint64_t since;
+  /*
+   * of a suspicion: origin tag of who found it silent
+   */
+  uint32_t accuser;
 };
 #define PEERCACHE__MEMBER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__member__descriptor) \
-    , 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0, 0, 0, 0, 0, 0 }
 
 
 /* Peercache__PeerFrame methods */

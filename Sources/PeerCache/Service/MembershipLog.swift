@@ -16,7 +16,12 @@ enum MembershipLog {
         case .dead(let peer, let cause):
             logger.info("peer is dead", metadata: [LogKey.peer.rawValue: "\(peer)", LogKey.reason.rawValue: "\(cause)"])
         case .placementChanged: break
-        case .addressUnreachable: logger.warning("other peers cannot reach the advertised address; set `advertise`")
+        case .addressUnreachable(let address):
+            logger.warning(
+                "other peers cannot reach the advertised address; set `advertise`", metadata: [LogKey.address.rawValue: "\(address)"])
+        case .addressConflict(let one, let other):
+            logger.warning("two peers answer for one address", metadata: [LogKey.peer.rawValue: "\(one), \(other)"])
+        case .isolated: logger.warning("more than half of the peers are suspect or dead here: this one may be cut off")
         case .foreignPeer(let address, let reason):
             logger.warning(
                 "peer refused: it is not of this cluster",

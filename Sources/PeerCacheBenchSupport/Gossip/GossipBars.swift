@@ -16,6 +16,7 @@ public enum GossipBars {
             case .silent: cells += SilentFailures(options: options).cells()
             case .crash: cells += CrashEvidence(options: options).cells()
             case .other: cells += OtherScenarios(options: options).cells()
+            case .random: cells += randomCells(options)
             }
         }
         await withTaskGroup(of: (Int, [GossipFigure]).self) { group in
@@ -37,11 +38,30 @@ public enum GossipBars {
             }
         }
     }
+
+    /// Fifty scenarios each.
+    private static func randomCells(_ options: GossipOptions) -> [Cell] {
+        let first = options.seed, last = first + UInt64(max(1, options.scenarios)) - 1
+        return stride(from: first, through: last, by: 50).map { begin in
+            {
+                let end = min(begin + 49, last)
+                let failed = (begin...end).filter { !SimulatedCluster(.random(seed: $0), seed: $0).run().isEmpty }
+                let basis = failed.isEmpty ? "seeds \(begin)…\(end)" : "PEERCACHE_SEED=\(failed)"
+                return [GossipFigure("random.\(begin).failed", Double(failed.count), "runs", bar: 0, basis: basis)]
+            }
+        }
+    }
 }
 
 /// Settings of `GOSSIP.md` §6.
 enum Profile: String {
     case p, f, m
 
-    var configuration: GossipConfiguration { GossipConfiguration() }
+    var configuration: GossipConfiguration {
+        switch self {
+        case .p: GossipConfiguration(profile: .p)
+        case .f: GossipConfiguration(profile: .f)
+        case .m: GossipConfiguration(profile: .m)
+        }
+    }
 }

@@ -32,6 +32,8 @@ public struct GossipOptions: Sendable {
         case crash
         /// Pauses, partitions, starts, leaving, size.
         case other
+        /// Random faults, and whether what must never happen did.
+        case random
     }
     /// Tables to run.
     public var tables = Table.allCases
@@ -45,6 +47,8 @@ public struct GossipOptions: Sendable {
     public var hoursScale = 0.1
     /// Live peers whose connections are reset, per row.
     public var resets = 1_000
+    /// Random scenarios of a minute or two each.
+    public var scenarios = 400
     /// The other profiles and message links beside profile P on streams.
     public var compares = true
     /// Of all rows.
@@ -61,6 +65,7 @@ public struct GossipOptions: Sendable {
         options.crashes = 10
         options.hoursScale = 0.002
         options.resets = 30
+        options.scenarios = 50
         return options
     }
 }

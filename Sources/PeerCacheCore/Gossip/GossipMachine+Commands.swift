@@ -5,13 +5,14 @@ extension GossipMachine {
             guard stage == .idle else { return }
             stage = .joined
             resolveAt = now
-            retryAt = now + random.around(configuration.retryEvery)
+            if configuration.retriesTheDead { retryAt = now + random.around(configuration.retryEvery) }
         case .leave:
             guard stage == .idle || stage == .joined else { return }
             stage = .leaving
             resolveAt = nil
             retryAt = nil
             raiseIncarnation(above: me.incarnation)
+            tellAll(me.id)
         case .update(let metadata, let weight): update(metadata: metadata, weight: weight)
         case .sync(let peer): exchange(with: peer)
         case .stopped: stop()
@@ -26,36 +27,25 @@ extension GossipMachine {
         // The last incarnation is kept for nobody: a peer that changed its record four billion times needs a new id.
         guard changed.incarnation < .max else { return effects.append(.trace(.recordRefused(me.id, .identity))) }
         if let problem = changed.problem { return effects.append(.trace(.recordRefused(me.id, problem))) }
+        changed.hlc = max(now.hlc, me.hlc &+ 1)
         me = changed
-        raiseIncarnation(above: me.incarnation)
-    }
-
-    /// Announces our record above an incarnation that somebody holds against us.
-    mutating func raiseIncarnation(above heard: UInt32) {
-        let (next, overflow) = max(heard, me.incarnation).addingReportingOverflow(1)
-        // Nobody can outbid the last incarnation: only a new id helps.
-        if overflow { warnOfDuplicate() }
-        me.incarnation = overflow ? .max : next
-        me.hlc = now.hlc
-        setOwnStatus(stage == .leaving ? .leaving : .alive)
-    }
-
-    private mutating func setOwnStatus(_ status: MemberStatus) {
-        members[me.id] = Member(me, status: status, since: status == .left ? now.hlc : 0)
-        tableChanged = true
-        news.append(me.id)
+        raiseIncarnation(above: me.incarnation, withRecord: true)
     }
 
     private mutating func stop() {
-        setOwnStatus(.left)
+        setOwnStatus(.left, withRecord: false)
         settleTable()
-        announceNews()
+        tellAll(me.id)
         for connection in connections.keys { effects.append(.close(connection, .leaving)) }
         stage = .stopped
         links = SortedMap()
         connections = SortedMap()
         dials = SortedMap()
         places = SortedMap()
+        cases = SortedMap()
+        queue = BroadcastQueue()
+        timers = TimerQueue()
+        (probe, syncs) = (nil, [])
     }
 
     /// A stopped machine answers nothing; a dial or an accept that was still on its way ends here.

@@ -1,17 +1,21 @@
 extension GossipMachine {
     /// Wait before we re-dial a peer that closed on purpose: the connection it prefers is on its way, or it will not have us.
     private static let pauseAfterGoodbye = Duration.seconds(1)
+    /// A connection that did not answer a question for so long is stuck.
+    private static let stuckAfter = Duration.milliseconds(300)
 
     /// A handshake finished, ours or one that the shell accepted.
     mutating func established(_ id: ConnectionID, _ record: MemberRecord) {
-        let dial = dials[id]
-        dials[id] = nil
-        let peer = record.id
+        let dial = dials[id], peer = record.id
+        if let dial {
+            endDial(id, dial)
+            settlePlace(dial, answeredBy: peer)
+        }
         guard connections[id] == nil else { return }
-        if let dial { settleDial(dial, answeredBy: peer) }
         if peer == me.id { return meetMyself(at: dial?.address, record, on: id) }
-        if let dial { replaceOthers(at: dial.address, by: peer) }
-        merge(Member(record, status: .alive), from: nil)
+        if let dial { meet(peer, at: dial.address) }
+        let isNewcomer = members[peer] == nil
+        merge(Member(record, status: .alive), .firstHand)
         guard let member = members[peer] else {
             // Its record was refused, and the trace says why.
             postpone(dial, atLeast: Self.pauseAfterGoodbye)
@@ -20,25 +24,62 @@ extension GossipMachine {
         if member.status == .left {
             // Ids do not come back: it learns that, and draws another.
             postpone(dial, atLeast: Self.pauseAfterGoodbye)
-            effects.append(.send(.sync(members: [member], wantsReply: false), to: peer, on: id))
+            effects.append(.send(.claims(placement: digest, [MemberClaim(member, withRecord: true)]), to: peer, on: id))
             return effects.append(.close(id, .replaced))
         }
-        hadContact = true
-        judgements[peer] = nil
+        let isFirst = add(id, of: peer)
+        if !hadContact {
+            hadContact = true
+            contactAt = now
+        }
+        greet(member, on: id, isFirst: isFirst, dialledAt: dial?.startedAt)
+        // Somebody else uses this id, or did: each of them shall see the other's record.
+        if member.record.incarnation == record.incarnation, !member.record.saysTheSame(as: record) || member.record.hlc != record.hlc {
+            send(.claims(placement: digest, [MemberClaim(member, withRecord: true)]), to: peer, on: id)
+        }
+        closeSurplus(of: peer, newest: id, replacesStuck: dial.map { if case .fresh = $0.target { true } else { false } } ?? false)
+        if dial == nil {
+            claimAddress(record.address, peer)
+            if isFirst, isNewcomer { dialBack(record) }
+        }
+    }
+
+    /// True: it is the only one.
+    private mutating func add(_ id: ConnectionID, of peer: PeerID) -> Bool {
         var link = links[peer] ?? newLink()
         let isFirst = link.open.isEmpty
         link.open.append(Link.Open(id: id, heardAt: now))
         link.heardAt = now
-        link.isDoubted = false
-        link.hasFailed = false
-        link.refusals = 0
-        link.firstRefusal = nil
+        link.backoff = configuration.backoffMin
         link.dialAt = nil
         links[peer] = link
         connections[id] = peer
-        if isFirst, !Self.isInbound(id) { sendTable(to: peer, on: id) }
-        closeSurplus(of: peer)
-        if dial == nil { doubtOthers(at: record.address, claimedBy: peer) }
+        return isFirst
+    }
+
+    /// A handshake is the first occasion to say what waits. It is proof of life as of the time when we dialled: of one that the other side
+    /// began we cannot tell, as the kernel finishes handshakes of the dead from what they sent before.
+    private mutating func greet(_ member: Member, on id: ConnectionID, isFirst: Bool, dialledAt: Instant?) {
+        let peer = member.record.id
+        noteContact(with: peer)
+        if member.status == .dead {
+            // It learns of the verdict, and refutes.
+            send(.claims(placement: digest, [MemberClaim(member, withRecord: false)]), to: peer, on: id)
+        } else if let suspicion = links[peer]?.suspicion {
+            accuseFreshly(peer, on: id)
+            if let dialledAt, dialledAt >= suspicion.startedAt { lift(peer) }
+        } else if member.status == .suspect {
+            send(.claims(placement: digest, [MemberClaim(member, withRecord: false)]), to: peer, on: id)
+        }
+        if let current = probe, current.target == peer, let dialledAt, dialledAt >= current.startedAt { probeSucceeded(measured: false) }
+        connectedInCase(peer, on: id, dialledAt: dialledAt)
+        let waiting = links.change(peer) { link in
+            let waiting = link.waiting
+            link.waiting = []
+            return waiting
+        }
+        for message in waiting ?? [] { send(message, to: peer, on: id) }
+        if isFirst, !Self.isInbound(id) { sendDigest(to: peer) }
     }
 
     /// An open connection ended.
@@ -51,60 +92,75 @@ extension GossipMachine {
             if link.open.isEmpty { links[peer] = nil }
             return
         }
-        if case .closedByPeer(.leaving) = evidence {
-            // Its own word on its own connection; the announcement of `left` may have been lost.
-            return declareLeft(member)
-        }
-        guard link.open.isEmpty else { return }
+        // Its own word on its own connection; the announcement of `left` may have been lost.
+        if case .closedByPeer(.leaving) = evidence { return declareLeft(member) }
+        var wait = random.duration(upTo: configuration.redialJitter)
         switch evidence {
-        case .closedByPeer(.duplicate), .closedByPeer(.replaced): link.dialAt = now + Self.pauseAfterGoodbye
+        case .resetByPeer, .closedByPeer(nil): broke(member)
+        case .timedOut:
+            probeOutOfTurn(peer)
+            wait += link.backoff
         case .closedByPeer(.protocolError):
-            link.backoff = min(configuration.backoffMax, max(link.backoff * 2, Self.pauseAfterGoodbye))
-            link.dialAt = now + link.backoff
-        case .timedOut: link.dialAt = now + link.backoff
-        default: link.dialAt = now + random.duration(upTo: configuration.redialJitter)
+            links.change(peer) { $0.backoff = min(configuration.backoffMax, max($0.backoff * 2, Self.pauseAfterGoodbye)) }
+            wait = max(link.backoff, Self.pauseAfterGoodbye)
+        case .closedByPeer: wait = Self.pauseAfterGoodbye
+        default: break
         }
-        links[peer] = link
+        if link.open.isEmpty, cases[peer] == nil, keepsConnection(to: peer) { dial(peer, in: wait) }
     }
 
-    /// Keeps one connection per pair. Both ends decide alike: of connections that both dialled, those of the lower id survive; of several by
-    /// one side, that side keeps its oldest. One that brings nothing gives way to one that does.
-    mutating func closeSurplus(of peer: PeerID) {
-        guard let open = links[peer]?.open, open.count > 1 else { return }
-        let lively = open.filter { now - $0.heardAt < configuration.quietAfter }
-        var kept = lively.isEmpty ? open : lively
-        for connection in open where !kept.contains(where: { $0.id == connection.id }) { close(connection.id, of: peer, .replaced) }
-        let ofLower = kept.filter { isDialledByLower($0.id, peer) }
-        if !ofLower.isEmpty {
-            for connection in kept where !isDialledByLower(connection.id, peer) { close(connection.id, of: peer, .duplicate) }
-            kept = ofLower
-        }
-        if let first = kept.first, !Self.isInbound(first.id) {
-            for connection in kept.dropFirst() { close(connection.id, of: peer, .duplicate) }
-        } else {
-            // The other side closes its own; should it not, the bound does.
-            for connection in kept.dropLast(Link.openMax) { close(connection.id, of: peer, .replaced) }
-        }
+    private mutating func probeOutOfTurn(_ peer: PeerID) {
+        if probe?.target != peer { lap.insert(peer, at: min(lapPosition, lap.count)) }
     }
+
+    /// Keeps one connection per pair. Whoever dialled one closes it, so that both ends agree: a fresh one takes over from what is stuck; of
+    /// those that both dialled the lower id's survive, of several by one side its oldest.
+    private mutating func closeSurplus(of peer: PeerID, newest: ConnectionID, replacesStuck: Bool) {
+        guard let open = links[peer]?.open, open.count > 1 else { return }
+        var kept: [Link.Open] = []
+        for connection in open {
+            if replacesStuck, connection.id != newest, isStuck(connection) {
+                close(connection.id, of: peer, .replaced)
+            } else {
+                kept.append(connection)
+            }
+        }
+        let lively = kept.filter { !isStuck($0) }
+        if lively.count > 1 {
+            let isLower = me.id < peer
+            let survivor = lively.first { Self.isInbound($0.id) != isLower } ?? lively[0]
+            for connection in lively where connection.id != survivor.id && !Self.isInbound(connection.id) {
+                close(connection.id, of: peer, .duplicate)
+            }
+        }
+        // The other side closes its own; should it not, the bound does.
+        let left = links[peer]?.open ?? []
+        for connection in left.dropLast(Link.openMax) { close(connection.id, of: peer, .replaced) }
+    }
+
+    private func isStuck(_ connection: Link.Open) -> Bool { connection.askedAt.map { now - $0 >= Self.stuckAfter } ?? false }
 
     mutating func close(_ id: ConnectionID, of peer: PeerID, _ goodbye: Goodbye) {
-        links[peer]?.open.removeAll { $0.id == id }
+        links.change(peer) { $0.open.removeAll { $0.id == id } }
         connections[id] = nil
         effects.append(.close(id, goodbye))
     }
 
-    /// The connection that will survive, as far as we can tell: among those that bring frames the lower id's; of several, our oldest or their
-    /// newest (the older one may be a half that the other end has lost).
-    func preferred(_ link: Link, _ peer: PeerID) -> ConnectionID? {
+    /// The connection to send on: one that is not stuck; of these the one that will survive, as far as we can tell; else the last that
+    /// brought something.
+    func preferred(_ link: Link) -> ConnectionID? {
         if link.open.count <= 1 { return link.open.first?.id }
-        let lively = link.open.filter { now - $0.heardAt < configuration.quietAfter }
-        let choice = lively.isEmpty ? link.open : lively
-        let ofLower = choice.filter { isDialledByLower($0.id, peer) }
-        let group = ofLower.isEmpty ? choice : ofLower
-        return group.first.flatMap { Self.isInbound($0.id) ? group.last?.id : $0.id }
+        var best: Link.Open?
+        for connection in link.open {
+            guard let current = best else {
+                best = connection
+                continue
+            }
+            let (one, other) = (isStuck(current), isStuck(connection))
+            if one != other ? one : connection.heardAt > current.heardAt { best = connection }
+        }
+        return best?.id
     }
-
-    private func isDialledByLower(_ id: ConnectionID, _ peer: PeerID) -> Bool { Self.isInbound(id) == (peer < me.id) }
 
     /// Whether a connection to the member brought a frame just now: then the verdict of others is wrong, or will soon be evident here too.
     func isFresh(_ peer: PeerID) -> Bool { links[peer]?.isHeard(within: configuration.freshFor, of: now) ?? false }
@@ -113,24 +169,30 @@ extension GossipMachine {
 
     /// A member became present: the lower id dials at once, the higher one lets it go first, as its connection would be closed as surplus.
     mutating func startLink(to peer: PeerID) {
-        var link = links[peer] ?? newLink()
-        link.heardAt = now
-        link.hasFailed = false
-        link.refusals = 0
-        link.firstRefusal = nil
-        link.backoff = configuration.backoffMin
-        link.dialAt = now + random.duration(upTo: configuration.redialJitter) + (me.id < peer ? .zero : configuration.redialEvery)
-        links[peer] = link
+        if links[peer] == nil { links[peer] = newLink() }
+        guard links[peer]?.open.isEmpty == true, keepsConnection(to: peer) else { return }
+        links.change(peer) { ($0.backoff, $0.dialAt) = (configuration.backoffMin, nil) }
+        dial(peer, in: random.duration(upTo: configuration.redialJitter) + (me.id < peer ? .zero : configuration.caseDialEvery))
     }
 
-    /// We stood still: what was not heard meanwhile proves nothing, and refusals before it do not count with those after it.
-    mutating func extendWaits(by lateness: Duration) {
-        links.updateAll { _, link in
-            link.heardAt = min(now, link.heardAt + lateness)
-            for index in link.open.indices { link.open[index].heardAt = min(now, link.open[index].heardAt + lateness) }
-            link.refusals = 0
-            link.firstRefusal = nil
+    /// It departed. What is open stays so: it may refute there.
+    mutating func dropLink(to peer: PeerID) {
+        links.change(peer) { link in
+            link.dialAt = nil
+            link.suspicion = nil
+            link.waiting = []
         }
-        effects.append(.trace(.stoodStill(lateness)))
+        if links[peer]?.open.isEmpty == true { links[peer] = nil }
+    }
+
+    /// Once per period: connections that nobody needs. O(members).
+    mutating func closeIdle() {
+        for (peer, link) in zip(links.keys, links.values) where !link.open.isEmpty {
+            let isPresent = members[peer]?.status.isPresent == true
+            let limit = isPresent ? configuration.idleAfter : Duration.seconds(10)
+            guard !isPresent || !keepsConnection(to: peer), now - link.heardAt > limit else { continue }
+            for connection in link.open { close(connection.id, of: peer, .idle) }
+            if !isPresent { links[peer] = nil }
+        }
     }
 }

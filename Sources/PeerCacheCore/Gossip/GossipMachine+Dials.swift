@@ -1,93 +1,99 @@
 extension GossipMachine {
-    /// A dial that may start: whom, and from when on.
-    struct NextDial {
-        enum Kind { case member(PeerID), place(PeerAddress) }
-        var kind: Kind
-        var at: Instant
-    }
     /// How much longer than its limit a dial may stay unreported.
     private static let reportGrace = Duration.seconds(5)
+    /// Fresh dials in flight to one member.
+    private static let freshDialsInFlightMax = 7
+    /// A member is either reached or dead within a few tries.
+    private static let memberBackoffMax = Duration.seconds(1)
 
-    /// The most urgent dial that the limits allow now, or nil. Members go before candidates; candidates in the order of (time, rank).
-    func nextDial() -> NextDial? {
-        guard stage == .joined || stage == .leaving, dials.count < configuration.dialsMax else { return nil }
-        var next: NextDial?
-        for (peer, link) in zip(links.keys, links.values) {
-            guard let at = link.dialAt, !link.isDialling, link.open.isEmpty || link.isDoubted, next.map({ at < $0.at }) ?? true,
-                let member = members[peer], member.status.isPresent, canDial(member.record.address)
-            else { continue }
-            next = NextDial(kind: .member(peer), at: at)
+    // MARK: Members
+
+    /// Wants a connection to the member by then. An earlier wish stays.
+    mutating func dial(_ peer: PeerID, in wait: Duration) {
+        let at = now + wait
+        let isSet = links.change(peer) { link in
+            if let earlier = link.dialAt, earlier <= at { return false }
+            link.dialAt = at
+            return true
         }
-        guard stage == .joined, candidateDials < configuration.candidateDialsMax else { return next }
-        if let next, next.at <= now { return next }
-        var rank: UInt64 = 0
-        for (address, place) in zip(places.keys, places.values) where !place.isKnown && !place.isDialling {
-            if let next, next.at < place.dialAt || next.at == place.dialAt && rank <= place.rank { continue }
-            guard canDial(address) else { continue }
-            next = NextDial(kind: .place(address), at: place.dialAt)
-            rank = place.rank
-        }
-        return next
+        if isSet == true { timers.add(.dial(peer), at: at.nanoseconds) }
     }
 
-    private var candidateDials: Int {
-        dials.values.reduce(0) { count, dial in
-            if case .candidate = dial.target { count + 1 } else { count }
+    /// At once, unless a dial is on its way or waits for its time.
+    mutating func dialSoon(_ peer: PeerID) {
+        if links.change(peer, { $0.dials == 0 && $0.dialAt == nil }) == true { dial(peer, in: .zero) }
+    }
+
+    mutating func dialIsDue(_ peer: PeerID) {
+        guard let link = links[peer], let due = link.dialAt, due <= now else { return }
+        links.change(peer) { $0.dialAt = nil }
+        guard stage == .joined || stage == .leaving, link.open.isEmpty, link.dials == 0, let member = members[peer],
+            member.status.isPresent, canDial(member.record.address)
+        else { return }
+        guard dials.count < configuration.dialsMax else {
+            if !dialQueue.contains(peer) { dialQueue.append(peer) }
+            return
         }
+        startDial(to: member.record.address, .member(peer), expecting: peer, limit: configuration.dialLimit)
     }
 
-    /// One dial per address at a time; never one at which we met ourselves. The address that we advertise is no such proof: it may be wrong.
-    func canDial(_ address: PeerAddress) -> Bool {
-        !dials.values.contains { $0.address == address } && !ownAddresses.contains(address)
+    /// A connection that takes over from those that are stuck, and whose handshake is an answer.
+    mutating func dialFresh(_ peer: PeerID) {
+        guard configuration.freshDialsMax > 0, let member = members[peer], let link = links[peer], canDial(member.record.address),
+            link.dials < Self.freshDialsInFlightMax, dials.count < configuration.dialsMax
+        else { return }
+        startDial(to: member.record.address, .fresh(peer), expecting: peer, limit: configuration.dialLimit)
     }
 
-    mutating func startDials() {
-        while let next = nextDial(), next.at <= now {
-            switch next.kind {
-            case .member(let peer):
-                guard let address = members[peer]?.record.address else { return }
-                links[peer]?.isDialling = true
-                dial(address, .member(peer), expecting: peer)
-            case .place(let address):
-                places[address]?.isDialling = true
-                dial(address, .candidate, expecting: nil)
-            }
-        }
-    }
+    /// Never one at which we met ourselves. The address that we advertise is no such proof: it may be wrong.
+    func canDial(_ address: PeerAddress) -> Bool { !ownAddresses.contains(address) }
 
-    mutating func dial(_ address: PeerAddress, _ target: Dial.Target, expecting peer: PeerID?) {
+    mutating func startDial(to address: PeerAddress, _ target: Dial.Target, expecting peer: PeerID?, limit: Duration) {
         lastDial += 1
-        dials[lastDial] = Dial(address: address, target: target, expiresAt: now + configuration.dialLimit + Self.reportGrace)
-        effects.append(.dial(lastDial, address, expecting: peer, limit: configuration.dialLimit))
+        dials[lastDial] = Dial(address: address, target: target, startedAt: now)
+        if let member = target.member { links.change(member) { $0.dials += 1 } }
+        after(limit + Self.reportGrace, .dialOverdue(lastDial))
+        effects.append(.dial(lastDial, address, expecting: peer, limit: limit))
     }
 
-    mutating func expireDials() {
-        let overdue = zip(dials.keys, dials.values).filter { $0.1.expiresAt <= now }
-        for (id, dial) in overdue {
-            dials[id] = nil
-            failed(dial, .timedOut)
+    // MARK: Their ends
+
+    /// Whatever it came to: its place is free.
+    mutating func endDial(_ id: ConnectionID, _ dial: Dial) {
+        dials[id] = nil
+        if let member = dial.target.member { links.change(member) { $0.dials = max(0, $0.dials - 1) } }
+        places.change(dial.address) { $0.isDialling = false }
+        if !dialQueue.isEmpty, dials.count < configuration.dialsMax {
+            let next = dialQueue.removeFirst()
+            self.dial(next, in: .zero)
         }
+    }
+
+    /// The shell must have reported by now: the dial counts as timed out, so that a lost report does not hold its place for ever.
+    mutating func dialIsOverdue(_ id: ConnectionID) {
+        guard let dial = dials[id] else { return }
+        endDial(id, dial)
+        failed(dial, .timedOut)
     }
 
     /// A dial ended with a handshake.
-    mutating func settleDial(_ dial: Dial, answeredBy peer: PeerID) {
-        if case .member(let expected) = dial.target { links[expected]?.isDialling = false }
-        guard var place = places[dial.address] else { return }
-        place.isDialling = false
-        place.answered = peer
-        place.backoff = configuration.backoffMin
-        place.dialAt = now
-        places[dial.address] = place
-        placesChanged = true
+    mutating func settlePlace(_ dial: Dial, answeredBy peer: PeerID) {
+        places.change(dial.address) { place in
+            place.answered = peer
+            place.backoff = configuration.backoffMin
+            place.dialAt = now
+            placesChanged = true
+        }
     }
 
     /// Keeps the address of a dial from being tried again at once.
     mutating func postpone(_ dial: Dial?, atLeast pause: Duration) {
-        guard let dial, var place = places[dial.address] else { return }
-        place.isDialling = false
-        place.dialAt = now + max(pause, place.backoff) + random.duration(upTo: place.backoff / 4)
-        place.backoff = min(configuration.backoffMax, place.backoff * 2)
-        places[dial.address] = place
+        guard let dial, let place = places[dial.address] else { return }
+        let jitter = random.duration(upTo: place.backoff / 4)
+        places.change(dial.address) { place in
+            place.dialAt = now + max(pause, place.backoff) + jitter
+            place.backoff = min(configuration.backoffMax, place.backoff * 2)
+        }
     }
 
     /// A dial ended without a handshake.
@@ -97,20 +103,58 @@ extension GossipMachine {
         switch evidence {
         case .refused: isRejection = true
         case .foreign(.isSelf):
-            if case .member(let peer) = dial.target { links[peer]?.isDialling = false }
-            return meetMyself(at: dial.address)
+            meetMyself(at: dial.address)
+            return dialPlaces()
         case .foreign(let reason):
             meetForeigner(at: dial.address, reason)
             isRejection = reason == .cluster || reason == .secret  // the others speak of the process, not of its absence
             rest = isRejection ? nil : configuration.foreignRest
         default: break
         }
-        guard case .member(let peer) = dial.target, var link = links[peer] else { return }
-        link.isDialling = false
-        link.hasFailed = true
-        link.dialAt = now + (rest ?? link.backoff + random.duration(upTo: link.backoff / 4))
-        link.backoff = min(configuration.backoffMax, link.backoff * 2)
-        links[peer] = link
-        if isRejection { rejected(peer) }
+        switch dial.target {
+        case .candidate: dialPlaces()
+        case .deadMember: break
+        case .dialBack(let peer): dialBackFailed(peer, dial.address)
+        case .evidence(let peer): if isRejection { rejected(peer) }
+        case .member(let peer), .fresh(let peer):
+            guard let link = links[peer], let member = members[peer] else { return }
+            if isRejection { rejected(peer) }
+            guard case .member = dial.target, link.open.isEmpty, member.status.isPresent, keepsConnection(to: peer) else { return }
+            let jitter = random.duration(upTo: link.backoff / 4)
+            links.change(peer) { $0.backoff = min(configuration.backoffMax, Self.memberBackoffMax, $0.backoff * 2) }
+            self.dial(peer, in: rest ?? link.backoff + jitter)
+        }
+    }
+
+    // MARK: Addresses that discovery named
+
+    private var candidateDials: Int {
+        dials.values.reduce(0) { count, dial in
+            if case .candidate = dial.target { count + 1 } else { count }
+        }
+    }
+
+    /// Starts dials to addresses at which nobody is known, in the order of (time, rank), and plans the next. O(places).
+    mutating func dialPlaces() {
+        guard stage == .joined, !places.isEmpty else { return }
+        var room = min(configuration.candidateDialsMax - candidateDials, configuration.dialsMax - dials.count)
+        while room > 0, let address = nextPlace(), let place = places[address], place.dialAt <= now {
+            room -= 1
+            places.change(address) { $0.isDialling = true }
+            startDial(to: address, .candidate, expecting: nil, limit: configuration.dialLimit)
+        }
+        if room > 0, let address = nextPlace(), let place = places[address] {
+            placesAt = placesAt.map { min($0, place.dialAt) } ?? place.dialAt
+        }
+    }
+
+    private func nextPlace() -> PeerAddress? {
+        var best: (at: Instant, rank: UInt64, address: PeerAddress)?
+        for (address, place) in zip(places.keys, places.values) where !place.isKnown && !place.isDialling && canDial(address) {
+            let at = max(place.dialAt, now)
+            if let best, best.at < at || best.at == at && best.rank <= place.rank { continue }
+            best = (at, place.rank, address)
+        }
+        return best?.address
     }
 }

@@ -24,8 +24,8 @@ extension GossipMachine {
         if dropped > 0 { effects.append(.trace(.candidatesDropped(dropped))) }
         guard !answer.isEmpty else { return }
         places = answer
-        placesChanged = true
         refreshPlaces()
+        dialPlaces()
         // Strangers in the answer: ask again sooner than the calm period says.
         let sooner = now + random.around(resolvePeriod)
         if let due = resolveAt, sooner < due { resolveAt = sooner }
@@ -36,10 +36,8 @@ extension GossipMachine {
         return Place(dialAt: max(now, foreign[address]?.restUntil ?? now), backoff: configuration.backoffMin, rank: rank)
     }
 
-    /// Marks the addresses at which a present member or this peer is. O(members + candidates), after a change of either.
+    /// Marks the addresses at which a present member or this peer is. O(members + candidates).
     mutating func refreshPlaces() {
-        guard placesChanged else { return }
-        placesChanged = false
         guard !places.isEmpty else { return }
         var taken = Set(ownAddresses)  // asked for membership, never iterated
         for member in members.values where member.status.isPresent { taken.insert(member.record.address) }
@@ -56,7 +54,7 @@ extension GossipMachine {
             ownAddresses.append(address)
             placesChanged = true
         }
-        replaceOthers(at: address, by: me.id)
+        meet(me.id, at: address)
     }
 
     /// Our own id at the other end: we dialled ourselves, or this process was cloned.

@@ -29,7 +29,7 @@ extension Member {
 
 extension MemberRecord {
     /// Whether only the incarnation differs: a refutation is no update.
-    fileprivate func saysTheSame(as other: MemberRecord) -> Bool {
+    func saysTheSame(as other: MemberRecord) -> Bool {
         var same = other
         same.incarnation = incarnation
         same.hlc = hlc
@@ -38,26 +38,117 @@ extension MemberRecord {
 }
 
 extension GossipMachine {
-    /// Takes in what `teller` says about a member; nil: we saw it ourselves, which is announced.
-    mutating func merge(_ heard: Member, from teller: PeerID?) {
+    private static let fetchesPerMessage = 64
+
+    /// How an entry came to us: what is spread further, and what is doubted first.
+    enum Source {
+        /// We saw it ourselves.
+        case firstHand
+        /// As news, with the origin tag of who suspects.
+        case news(PeerID, accuser: UInt32)
+        /// From a peer's table.
+        case table(PeerID)
+    }
+
+    /// Takes in news. What cannot be understood without a record that we lack is asked for. True: we are accused.
+    mutating func take(_ claims: [MemberClaim], from teller: PeerID, on connection: ConnectionID) -> Bool {
+        var lacking: [PeerID] = [], isAccused = false
+        for claim in claims {
+            if claim.id == me.id {
+                if hearOfMyself(claim) { isAccused = true }
+            } else if let record = claim.record {
+                merge(Member(record, status: claim.status, cause: claim.cause, since: claim.since), .news(teller, accuser: claim.accuser))
+            } else if let known = members[claim.id], known.record.hlc == claim.content {
+                var record = known.record
+                record.incarnation = claim.incarnation
+                merge(Member(record, status: claim.status, cause: claim.cause, since: claim.since), .news(teller, accuser: claim.accuser))
+            } else if isNews(claim), lacking.count < Self.fetchesPerMessage {
+                lacking.append(claim.id)
+            }
+        }
+        if !lacking.isEmpty { send(.fetch(lacking), to: teller, on: connection) }
+        return isAccused
+    }
+
+    private func isNews(_ claim: MemberClaim) -> Bool {
+        if !claim.status.isPresent, claim.since < departedCutoff { return false }
+        guard let known = members[claim.id] else { return true }
+        return known.status != .left && claim.incarnation > known.record.incarnation
+    }
+
+    /// Takes in an entry, if it says more than ours.
+    mutating func merge(_ heard: Member, _ source: Source) {
         let id = heard.record.id
-        if let problem = heard.record.problem { return effects.append(.trace(.recordRefused(id, problem))) }
-        if id == me.id { return hearOfMyself(heard) }
+        if let problem = heard.record.problem { return trace(.recordRefused(id, problem)) }
+        if id == me.id {
+            hearOfMyself(MemberClaim(heard, withRecord: true))
+            return
+        }
         let theirs = normalized(heard)
         // Whoever forgot a verdict at the full hour must not learn it again from one whose clock is behind.
         if !theirs.status.isPresent, theirs.since < departedCutoff { return }
         let mine = members[id]
         let result = mine?.joined(with: theirs) ?? theirs
-        guard result != mine else { return }
-        if let teller, let mine, mine.status.isPresent, theirs.status == .dead || theirs.status == .suspect, isFresh(id) {
-            return challenge(id, with: theirs, from: teller)
+        guard result != mine else {
+            if case .news(_, let accuser) = source, let mine, theirs.status == .suspect, mine.status == .suspect,
+                mine.record.incarnation == theirs.record.incarnation
+            {
+                heardSuspicion(of: id, mine.record.incarnation, by: accuser)
+            }
+            return
         }
-        if result.status.isPresent, mine?.status.isPresent != true, let holder = presentHolder(ofTagOf: id) {
-            return effects.append(.trace(.originTagTaken(id: id, holder: holder)))
+        if let mine, mine.status.isPresent, result.status == .dead {
+            switch source {
+            case .news(let teller, _): if isFresh(id) { return doubt(theirs, from: teller) }
+            case .table(let teller): if mine.status == .alive || isFresh(id) { return distrust(theirs, mine, from: teller) }
+            case .firstHand: break
+            }
+        }
+        if result.status.isPresent, mine?.status.isPresent != true, let holder = originTags[id.originTag], holder != id {
+            // Whoever has just come draws another id.
+            if holder == me.id, contactAt.map({ now - $0 <= configuration.contactGap }) ?? true { warnOfDuplicate() }
+            return trace(.originTagTaken(id: id, holder: holder))
         }
         guard mine != nil || makeRoom(for: theirs) else { return }
+        adopt(result, over: mine, source)
+    }
+
+    /// A verdict in a table is about something we did not hear of at the time: healing must not kill, so it becomes a suspicion, and the
+    /// member is challenged.
+    private mutating func distrust(_ verdict: Member, _ mine: Member, from teller: PeerID) {
+        if isFresh(verdict.record.id) { doubt(verdict, from: teller) } else { suspect(mine, verdict: verdict) }
+    }
+
+    /// A verdict that was verified.
+    mutating func apply(_ verdict: Member, accuser: UInt32) {
+        guard let mine = members[verdict.record.id] else { return }
+        let result = mine.joined(with: verdict)
+        if result != mine { adopt(result, over: mine, .news(me.id, accuser: accuser)) }
+    }
+
+    private mutating func adopt(_ result: Member, over mine: Member?, _ source: Source) {
+        let id = result.record.id
         put(result, over: mine)
-        if teller == nil { news.append(id) }
+        var accuser: UInt32 = 0
+        if case .news(_, let other) = source { accuser = other }
+        if result.status == .suspect { heardSuspicion(of: id, result.record.incarnation, by: accuser) }
+        if case .table = source, !spreadsTables { return }
+        let isNew = mine?.record.hlc != result.record.hlc
+        var isFirstHand = false
+        if case .firstHand = source { isFirstHand = true }
+        let isUrgent = mine.map { $0.status != result.status } ?? isFirstHand
+        spread(id, withRecord: isNew || mine?.status.isPresent != true && result.status.isPresent, accuser: accuser, urgently: isUrgent)
+    }
+
+    /// What a joiner learns from the tables of others is no news to them.
+    private var spreadsTables: Bool { contactAt.map { now - $0 > configuration.contactGap } ?? false }
+
+    private mutating func heardSuspicion(of id: PeerID, _ incarnation: UInt32, by accuser: UInt32) {
+        switch links.change(id, { $0.suspicion == nil }) {
+        case true?: startSuspicion(of: id, incarnation: incarnation, accuser: accuser)
+        case false?: confirm(id, by: accuser)
+        case nil: break
+        }
     }
 
     /// An entry as we would have made it: whatever a message says, a cause belongs to `dead` and a verdict does not lie in the future.
@@ -68,15 +159,6 @@ extension GossipMachine {
         return member
     }
 
-    /// Stamps carry origin tags: two living peers with one tag would mint equal stamps (`CONTRACT.md` A5). O(members), for newcomers only.
-    private func presentHolder(ofTagOf id: PeerID) -> PeerID? {
-        if id.originTag == me.id.originTag { return me.id }
-        for member in members.values where member.record.id.originTag == id.originTag && member.record.id != id && member.status.isPresent {
-            return member.record.id
-        }
-        return nil
-    }
-
     private mutating func makeRoom(for newcomer: Member) -> Bool {
         if members.count < configuration.membersMax { return true }
         if newcomer.status.isPresent, let oldest = departed().first {
@@ -85,83 +167,5 @@ extension GossipMachine {
         }
         effects.append(.trace(.tableFull(newcomer.record.id)))
         return false
-    }
-
-    /// The only place that changes another member's entry.
-    mutating func put(_ member: Member, over old: Member?) {
-        let id = member.record.id
-        members[id] = member
-        tableChanged = true
-        if let old, old.status.isPresent == member.status.isPresent {
-            if old.record.address != member.record.address { links[id]?.dialAt = now }
-        } else if member.status.isPresent {
-            startLink(to: id)
-            if var judgement = judgements[id] {
-                // It lives although we could not reach it: our path is broken, not the member.
-                judgement.restUntil = now + configuration.verdictRest * min(20, 1 << max(0, min(5, judgement.verdicts - 1)))
-                judgements[id] = judgement
-            }
-        } else if links[id]?.open.isEmpty == true {
-            links[id] = nil
-        } else {
-            links[id]?.dialAt = nil
-        }
-        announce(member, over: old)
-    }
-
-    private mutating func announce(_ member: Member, over old: Member?) {
-        guard member.status.isPresent || old?.status.isPresent == true else { return }  // news about the departed
-        let id = member.record.id
-        switch old?.status {
-        case nil: emit(.joined(member.record))
-        case .dead: emit(.returned(member.record))
-        default: if let old, member.status.isPresent, !old.record.saysTheSame(as: member.record) { emit(.updated(member.record)) }
-        }
-        guard old?.status != member.status else { return }
-        switch member.status {
-        case .alive: if old?.status == .suspect { emit(.refuted(id)) }
-        case .suspect: emit(.suspected(id))
-        case .leaving: emit(.leaving(id))
-        case .left: emit(.left(id))
-        case .dead: emit(.dead(id, cause: member.cause ?? .silent))
-        }
-    }
-
-    /// After every change: drops what is over the limits and tells whoever builds the placement.
-    mutating func settleTable() {
-        guard tableChanged else { return }
-        placesChanged = true
-        version += 1
-        let departed = departed()
-        let limit = max(configuration.departedMax, 4 * (members.count - departed.count))
-        for member in departed.prefix(max(0, departed.count - limit)) { forget(member) }
-        tableChanged = false
-        let before = digest
-        digest = MembershipView.digest(of: members.values)
-        if digest != before { emit(.placementChanged(digest: digest)) }
-    }
-
-    /// `dead` and `left` members, the oldest verdict first.
-    func departed() -> [Member] {
-        members.values.filter { !$0.status.isPresent && $0.record.id != me.id }
-            .sorted { ($0.since, $0.record.id) < ($1.since, $1.record.id) }
-    }
-
-    /// Drops a departed member for want of room; the cut-off moves along so that others do not teach it to us again.
-    private mutating func forget(_ member: Member) {
-        let id = member.record.id
-        departedCutoff = max(departedCutoff, member.since == .max ? .max : member.since + 1)
-        members[id] = nil
-        judgements[id] = nil
-        tableChanged = true
-    }
-
-    /// The departed are kept for whole hours of HLC time, so that peers whose clocks differ a little forget the same ones.
-    mutating func moveCutoff() {
-        let hours = (now.hlc >> 16) / 3_600_000
-        let cutoff = hours > configuration.departedHours ? ((hours - configuration.departedHours) * 3_600_000) << 16 : 0
-        guard cutoff > departedCutoff else { return }
-        departedCutoff = cutoff
-        for member in departed() where member.since < cutoff { forget(member) }
     }
 }

@@ -1,77 +1,135 @@
 extension GossipMachine {
-    /// Least time between two full exchanges that we start with one member.
-    private static let syncEvery = Duration.milliseconds(200)
+    /// Least time between two comparisons of tables that a difference starts with one member.
+    private static let compareEvery = Duration.seconds(1)
+    /// Least time in which one departed member is told of its verdict again.
+    private static let tellEvery = Duration.milliseconds(400)
+
+    mutating func receive(_ message: GossipMessage, from peer: PeerID, on connection: ConnectionID) {
+        guard note(peer, heardOn: connection) else { return }
+        switch message {
+        case .ping(let sequence, let placement, let claims):
+            let isAccused = take(claims, from: peer, on: connection)
+            var told = takeClaims()
+            if isAccused { tellOfMyself(&told) }
+            send(.ack(sequence: sequence, placement: digest, claims: told), to: peer, on: connection)
+            comparePlacement(placement, with: peer)
+        case .ack(let sequence, let placement, let claims):
+            if take(claims, from: peer, on: connection) { answerAccuser(peer, on: connection) }
+            answered(sequence, by: peer)
+            comparePlacement(placement, with: peer)
+        case .nack(let sequence, let claims):
+            if take(claims, from: peer, on: connection) { answerAccuser(peer, on: connection) }
+            nacked(sequence)
+        case .relay(let sequence, let target, let claims):
+            if take(claims, from: peer, on: connection) { answerAccuser(peer, on: connection) }
+            relay(sequence, to: target, for: peer)
+        case .claims(let placement, let claims):
+            if take(claims, from: peer, on: connection) { answerAccuser(peer, on: connection) }
+            comparePlacement(placement, with: peer)
+        case .accusation(let accusation): heard(accusation, from: peer)
+        case .digest(let digest): compare(digest, with: peer, on: connection)
+        case .ranges(let cutoff, let sums): compare(sums, cutoff, with: peer, on: connection)
+        case .summary(let summary): compare(summary, with: peer, on: connection)
+        case .fetch(let ids): answerFetch(of: ids, from: peer, on: connection)
+        case .sync(let theirs, let wantsReply): takeTable(theirs, from: peer, on: connection, wantsReply: wantsReply)
+        case .unreachable(let address): heardUnreachable(address)
+        }
+    }
 
     /// Notes a frame. False, and the frame is to be dropped, when the connection is not open or belongs to somebody else.
-    mutating func note(_ peer: PeerID, heardOn connection: ConnectionID) -> Bool {
-        guard connections[connection] == peer, var link = links[peer] else { return false }
-        for index in link.open.indices where link.open[index].id == connection { link.open[index].heardAt = now }
-        link.heardAt = now
-        link.backoff = configuration.backoffMin
-        link.hasFailed = false
-        link.isDoubted = false
-        links[peer] = link
+    private mutating func note(_ peer: PeerID, heardOn connection: ConnectionID) -> Bool {
+        guard connections[connection] == peer else { return false }
+        let now = now, backoff = configuration.backoffMin
+        let isKnown: Void? = links.change(peer) { link in
+            for index in link.open.indices where link.open[index].id == connection {
+                link.open[index].heardAt = now
+                link.open[index].askedAt = nil
+            }
+            link.heardAt = now
+            link.backoff = backoff
+        }
+        if isKnown == nil { return false }
+        noteContact(with: peer)
+        if !cases.isEmpty { heardInCases(peer) }
+        if members[peer]?.status == .dead { remind(peer, on: connection) }
         return true
     }
 
-    /// Unequal tables: sends ours and asks for theirs. The budget per heartbeat keeps a mass start from exchanging N² tables; whoever is left
-    /// out agrees through others or in the next period.
-    mutating func compare(_ theirs: UInt64, with peer: PeerID, on connection: ConnectionID) {
-        guard theirs != digest, syncsLeft > 0, mayExchange(with: peer) else { return }
-        syncsLeft -= 1
-        sendTable(to: peer, on: connection)
+    /// After a while in which nobody spoke to us: what did we miss?
+    mutating func noteContact(with peer: PeerID) {
+        if let last = heardAnybodyAt, now - last >= configuration.contactGap { sendDigest(to: peer) }
+        heardAnybodyAt = now
     }
 
-    /// On request of the owner (`notOwner`), beyond the budget.
-    mutating func exchange(with peer: PeerID) {
-        guard let link = links[peer] else { return }
-        if let connection = preferred(link, peer) {
-            if mayExchange(with: peer) { sendTable(to: peer, on: connection) }
-        } else if !link.isDialling {
-            links[peer]?.dialAt = now  // whoever dials sends its table
+    /// It talks to us and we hold it for dead: it shall know.
+    private mutating func remind(_ peer: PeerID, on connection: ConnectionID) {
+        guard let member = members[peer], let link = links[peer] else { return }
+        if let last = link.toldAt, now - last < Self.tellEvery { return }
+        let now = now
+        links.change(peer) { $0.toldAt = now }
+        send(.claims(placement: digest, [MemberClaim(member, withRecord: false)]), to: peer, on: connection)
+    }
+
+    /// Whoever differs from all others in contacts a second apart does not do so because of news on its way.
+    private mutating func comparePlacement(_ theirs: UInt64, with peer: PeerID) {
+        if configuration.syncsWhole { return }
+        if theirs == digest {
+            differsSince = nil
+        } else if let since = differsSince {
+            if now - since < Self.compareEvery { return }
+            differsSince = now
+            sendDigest(to: peer)
+        } else {
+            differsSince = now
         }
     }
 
-    private func mayExchange(with peer: PeerID) -> Bool { links[peer]?.syncedAt.map { now - $0 >= Self.syncEvery } ?? true }
+    // MARK: About this peer
 
-    mutating func sendTable(to peer: PeerID, on connection: ConnectionID) {
-        links[peer]?.syncedAt = now
-        effects.append(.send(.sync(members: members.values, wantsReply: true), to: peer, on: connection))
+    private mutating func tellOfMyself(_ claims: inout [MemberClaim]) {
+        claims.removeAll { $0.id == me.id }
+        guard let member = members[me.id] else { return }
+        claims.insert(MemberClaim(member, withRecord: false), at: 0)
     }
 
-    mutating func take(_ theirs: [Member], from peer: PeerID, on connection: ConnectionID, wantsReply: Bool) {
-        guard theirs.count <= configuration.membersMax else {
-            return effects.append(.trace(.messageTooLarge(from: peer, members: theirs.count)))
-        }
-        for member in theirs { merge(member, from: peer) }
-        guard wantsReply else { return }
-        var named: [PeerID: Member] = [:]  // looked up, never iterated
-        for member in theirs { named[member.record.id] = member }
-        let lacking = members.values.filter { mine in
-            guard let other = named[mine.record.id] else { return true }
-            return other.status != mine.status || other.record != mine.record
-        }
-        if !lacking.isEmpty { effects.append(.send(.sync(members: lacking, wantsReply: false), to: peer, on: connection)) }
+    private mutating func answerAccuser(_ peer: PeerID, on connection: ConnectionID) {
+        var claims: [MemberClaim] = []
+        tellOfMyself(&claims)
+        send(.claims(placement: digest, claims), to: peer, on: connection)
     }
 
-    /// First-hand news of this input, to everybody who is connected.
-    mutating func announceNews() {
-        guard !news.isEmpty else { return }
-        var entries = SortedMap<PeerID, Member>()
-        for id in news { entries[id] = members[id] }
-        news.removeAll(keepingCapacity: true)
-        for (peer, link) in zip(links.keys, links.values) {
-            guard let connection = preferred(link, peer) else { continue }
-            // Nobody needs to be told that he is alive.
-            let told = entries.values.filter { $0.record.id != peer || $0.status != .alive }
-            if !told.isEmpty { effects.append(.send(.sync(members: told, wantsReply: false), to: peer, on: connection)) }
+    /// What others hold about us. Only we issue our incarnations, so whoever knows a higher one met another process with our id.
+    /// True: it accuses us, and whoever says so should hear our answer.
+    @discardableResult mutating func hearOfMyself(_ heard: MemberClaim) -> Bool {
+        let incarnation = heard.incarnation
+        if incarnation > me.incarnation || heard.status == .left { warnOfDuplicate() }
+        // Nobody can take back `left`, whatever we announce: only a new id helps.
+        if heard.status == .left { return false }
+        guard heard.status == .dead || heard.status == .suspect else {
+            let isOurs = heard.content == me.hlc && (heard.status != .leaving || stage == .leaving)
+            if incarnation == me.incarnation, !isOurs { warnOfDuplicate() }
+            return false
         }
+        if incarnation >= me.incarnation {
+            raiseIncarnation(above: incarnation)
+            changeHealth(by: 1)
+        }
+        // A suspect keeps its slots; the dead lost them, even if we refuted a suspicion before we heard of the verdict.
+        if heard.status == .dead, incarnation > deadIncarnation {
+            deadIncarnation = incarnation
+            emit(.selfRefuted)
+        }
+        return true
     }
 
-    mutating func sendHeartbeats() {
-        for (peer, link) in zip(links.keys, links.values) {
-            guard let connection = preferred(link, peer) else { continue }
-            effects.append(.send(.heartbeat(digest: digest), to: peer, on: connection))
-        }
+    /// Announces our record above an incarnation that somebody holds against us.
+    mutating func raiseIncarnation(above heard: UInt32, withRecord: Bool = false) {
+        let (next, overflow) = max(heard, me.incarnation).addingReportingOverflow(1)
+        // Nobody can outbid the last incarnation: only a new id helps.
+        if overflow { warnOfDuplicate() }
+        me.incarnation = overflow ? .max : next
+        setOwnStatus(stage == .leaving ? .leaving : .alive, withRecord: withRecord)
     }
+
+    mutating func warnOfDuplicate() { if mayWarn(.duplicate) { emit(.duplicateIdentity) } }
 }

@@ -8,6 +8,8 @@ extension GossipMachine {
             var id: ConnectionID
             /// Last frame, or the end of the handshake.
             var heardAt: Instant
+            /// When it was first asked something since it last brought a frame.
+            var askedAt: Instant?
         }
         /// In the order in which they were established; at most `Link.openMax`.
         var open: [Open] = []
@@ -15,20 +17,21 @@ extension GossipMachine {
         var heardAt: Instant
         /// When to dial next, if a dial is wanted.
         var dialAt: Instant?
-        var isDialling = false
-        /// The open connections bring nothing, or another peer claims the address: dial although connected.
-        var isDoubted = false
+        /// Dials in flight to it, of any purpose.
+        var dials = 0
         /// Wait after the next failed dial, before jitter.
         var backoff: Duration
-        /// Refused dials since the last handshake, and when the first was.
-        var refusals = 0
-        var firstRefusal: Instant?
-        /// A dial failed since something was heard.
-        var hasFailed = false
+        /// Messages that a dial was started for; at most `Link.waitingMax`.
+        var waiting: [GossipMessage] = []
         var syncedAt: Instant?
-        var challengedAt: Instant?
+        var suspicion: Suspicion?
+        /// When it was told last that we hold it for dead.
+        var toldAt: Instant?
+        /// How often we dialled its advertised address back.
+        var dialBacks = 0
 
         static let openMax = 4
+        static let waitingMax = 4
 
         func isOpen(_ id: ConnectionID) -> Bool { open.contains { $0.id == id } }
 
@@ -36,13 +39,76 @@ extension GossipMachine {
         func isHeard(within window: Duration, of now: Instant) -> Bool { open.contains { now - $0.heardAt < window } }
     }
 
+    /// A member is doubted. Its deadline is computed from `startedAt`, as confirmations move it.
+    struct Suspicion: Sendable {
+        enum Phase: Sendable {
+            /// It may refute.
+            case running
+            /// We challenge it ourselves before the verdict, ours or that of somebody else, is applied.
+            case verifying(verdict: Member?)
+        }
+        var phase = Phase.running
+        var incarnation: UInt32
+        var startedAt: Instant
+        /// Origin tags of those who found it silent, the first one first; at most `confirmations` + 1.
+        var accusers: [UInt32]
+        var shortest: Duration
+        var longest: Duration
+        /// Timers of an earlier suspicion or phase carry another one.
+        var generation: UInt64
+        /// Of the challenges.
+        var sequence: UInt64 = 0
+        /// An old verdict that made us doubt: its subject must hear that others held it for dead.
+        var verdict: Member?
+        /// Our own probe failed: we push.
+        var pushes = 0
+        /// Challenges of this phase.
+        var challenges = 0
+    }
+
+    /// The probe of this period.
+    struct Probe: Sendable {
+        var target: PeerID
+        var sequence: UInt64
+        var startedAt: Instant
+        /// Of the list: direct pings, relays, fresh dials.
+        var step = 0
+        var endsAt: Instant
+        var relays = 0
+        var nacks = 0
+        var isAnswered = false
+    }
+
+    /// A probe that we make for somebody else.
+    struct Relay: Sendable {
+        var asker: PeerID
+        var sequence: UInt64
+        var target: PeerID
+    }
+
     /// A dial in flight.
     struct Dial: Sendable {
-        enum Target: Sendable { case member(PeerID), candidate, deadMember }
+        enum Target: Sendable {
+            /// A connection to a member.
+            case member(PeerID)
+            /// A connection that answers a question: replaces what is stuck.
+            case fresh(PeerID)
+            /// For a case of §7.
+            case evidence(PeerID)
+            case candidate, deadMember
+            /// The address that a newcomer advertises; no connection is wanted.
+            case dialBack(PeerID)
+
+            var member: PeerID? {
+                switch self {
+                case .member(let peer), .fresh(let peer), .evidence(let peer), .dialBack(let peer): peer
+                case .candidate, .deadMember: nil
+                }
+            }
+        }
         var address: PeerAddress
         var target: Target
-        /// By then the shell must have reported; later the dial counts as timed out, so that a lost report does not hold its place for ever.
-        var expiresAt: Instant
+        var startedAt: Instant
     }
 
     /// An address that discovery named.
@@ -64,10 +130,16 @@ extension GossipMachine {
         var warnedAt: Instant
     }
 
-    /// Verdicts of ours about one member since we last had a connection to it.
-    struct Judgement: Sendable {
-        var verdicts = 0
-        /// It refuted: our path to it is broken, and it is not judged again before this.
-        var restUntil: Instant = .zero
+    /// What a timer of the queue is for.
+    enum Task: Sendable {
+        case suspicion(PeerID, generation: UInt64)
+        case push(PeerID, generation: UInt64)
+        case challenge(PeerID, generation: UInt64)
+        case dial(PeerID)
+        case dialOverdue(ConnectionID)
+        case relayNack(UInt64)
+        case relayOver(UInt64)
+        case caseDial(PeerID, generation: UInt64)
+        case caseReview(PeerID, generation: UInt64)
     }
 }

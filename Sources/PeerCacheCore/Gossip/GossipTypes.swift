@@ -4,14 +4,6 @@
 /// top bit. So both count alone and the id tells who dialled.
 package typealias ConnectionID = UInt64
 
-/// What two members tell each other. The sender is the authenticated end of the connection, not a field.
-package enum GossipMessage: Hashable, Sendable {
-    /// Every second on each connection. `digest` is the sender's ``MembershipView/digest``; unequal ones cause a `sync`.
-    case heartbeat(digest: UInt64)
-    /// Entries of the sender's table. All of them when `wantsReply` is set; else only what the receiver may lack.
-    case sync(members: [Member], wantsReply: Bool)
-}
-
 /// Why a handshake was answered with no. Raw values travel on the wire.
 package enum ForeignReason: UInt8, Hashable, Sendable {
     /// Another cluster name.
@@ -50,7 +42,7 @@ package enum MembershipEvent: Hashable, Sendable {
     case returned(MemberRecord)
     /// A present member changed its record (weight, metadata, address).
     case updated(MemberRecord)
-    /// Somebody suspects a member; it keeps its slots. Not issued by the first form, only passed on.
+    /// Somebody suspects a member; it keeps its slots.
     case suspected(PeerID)
     /// A suspect refuted.
     case refuted(PeerID)
@@ -60,8 +52,12 @@ package enum MembershipEvent: Hashable, Sendable {
     case dead(PeerID, cause: DeathCause)
     /// The digest of the table changed. At most one per input; whoever rebuilds the placement limits its own rate (`GOSSIP.md` §11).
     case placementChanged(digest: UInt64)
-    /// Others cannot dial the address we advertise. Not raised by the first form.
-    case addressUnreachable
+    /// Others cannot dial the address we advertise. At most one event per 10 minutes.
+    case addressUnreachable(PeerAddress)
+    /// Both members answer at one address: a proxy, or a record that is wrong. Both stay. At most one event per 10 minutes.
+    case addressConflict(PeerID, PeerID)
+    /// More than half of the members of a minute ago are suspect or dead here: we may be the one that is cut off.
+    case isolated
     /// An address answers, but is not of this cluster. At most one event per address and 10 minutes.
     case foreignPeer(PeerAddress, ForeignReason)
     /// Another process uses our id: draw a new id, build a new machine and join again. At most one event per 10 minutes.
@@ -87,6 +83,20 @@ package enum GossipTrace: Hashable, Sendable {
     case verdictChallenged(PeerID, by: PeerID)
     /// This process stood still for so long; waits were extended.
     case stoodStill(Duration)
+    /// The member of the current probe did not answer within the period.
+    case probeFailed(PeerID)
+    /// The suspicion ended without a verdict: the member answered us.
+    case suspicionLifted(PeerID)
+    /// A case about the member was opened, with what.
+    case caseOpened(PeerID)
+    /// We voted for its crash.
+    case voted(PeerID)
+    /// The votes, by origin tags, that made the verdict.
+    case crashProven(PeerID, by: [UInt32])
+    /// The member answered us, or somebody says that it did.
+    case caseClosed(PeerID)
+    /// No room for one more open case.
+    case casesFull(PeerID)
 }
 
 extension GossipMachine {
@@ -112,7 +122,7 @@ extension GossipMachine {
         case stopped
         /// Nil keeps the value. Values that break ``MemberRecord/problem`` are refused with a trace.
         case update(metadata: [UInt8]?, weight: UInt16?)
-        /// Exchange whole tables with this member now (`notOwner`); at most once per 200 ms and member.
+        /// Compare tables with this member now (`notOwner`); at most once per 200 ms and member.
         case sync(with: PeerID)
     }
 
@@ -137,7 +147,7 @@ extension GossipMachine {
         /// Connect and shake hands within `limit`. `expecting` is who should answer; if another peer of this cluster does, report
         /// `established` with that one's record all the same.
         case dial(ConnectionID, PeerAddress, expecting: PeerID?, limit: Duration)
-        /// May be lost, delayed or repeated. `on` nil: any open connection, else dial one (the first form always names one).
+        /// May be lost, delayed or repeated. `on` nil: any open connection, else the one that is dialled next.
         case send(GossipMessage, to: PeerID, on: ConnectionID?)
         /// Flush what was sent, drain the requests in flight, then close with this goodbye.
         case close(ConnectionID, Goodbye)

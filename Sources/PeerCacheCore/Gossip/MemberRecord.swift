@@ -18,7 +18,8 @@ package struct MemberRecord: Hashable, Sendable {
     /// Lowest and highest wire version spoken.
     package var versionLow: UInt16 = 1
     package var versionHigh: UInt16 = 1
-    /// HLC reading at this incarnation.
+    /// HLC reading at which the owner last changed what the record says. A refutation keeps it: whoever holds a record of the same reading
+    /// knows all but the incarnation.
     package var hlc: UInt64 = 0
 
     package init(id: PeerID, address: PeerAddress) {
@@ -40,11 +41,11 @@ package enum MemberStatus: UInt8, Sendable, Hashable {
 
 /// Why a member was declared dead.
 package enum DeathCause: UInt8, Sendable, Hashable {
-    /// No frame came and no dial succeeded for a while.
+    /// It answered no probe, no relay, no fresh dial and no challenge.
     case silent
-    /// Its connection was reset and its port refused.
+    /// A majority of its watchers saw its connections break and its port refuse.
     case crashed
-    /// Its address answered as another peer of this cluster.
+    /// Its address answered as another peer of this cluster, and it answered no challenge.
     case replaced
 }
 

@@ -29,6 +29,18 @@ struct SortedMap<Key: Comparable & Sendable, Value: Sendable>: Sendable {
         }
     }
 
+    /// Changes a held value in place, without a copy. Nil: the key is not held.
+    @discardableResult mutating func change<Result>(_ key: Key, _ body: (inout Value) -> Result) -> Result? {
+        let index = position(of: key)
+        guard index < keys.count, keys[index] == key else { return nil }
+        return body(&values[index])
+    }
+
+    func contains(_ key: Key) -> Bool {
+        let index = position(of: key)
+        return index < keys.count && keys[index] == key
+    }
+
     /// Changes every value in place, in key order.
     mutating func updateAll(_ change: (Key, inout Value) -> Void) {
         for index in keys.indices { change(keys[index], &values[index]) }
@@ -42,7 +54,7 @@ struct SortedMap<Key: Comparable & Sendable, Value: Sendable>: Sendable {
     }
 
     /// The first index whose key is not below `key`.
-    private func position(of key: Key) -> Int {
+    func position(of key: Key) -> Int {
         var low = 0, high = keys.count
         while low < high {
             let middle = low + (high - low) / 2

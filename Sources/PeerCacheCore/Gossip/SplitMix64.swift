@@ -12,6 +12,9 @@ struct SplitMix64: RandomNumberGenerator, Sendable {
         return mixed ^ (mixed >> 31)
     }
 
+    /// Uniform in 0..<`count`; 0 for a count below 1.
+    mutating func below(_ count: Int) -> Int { count <= 1 ? 0 : Int.random(in: 0..<count, using: &self) }
+
     /// Uniform in 0...`limit`, in nanoseconds; zero for a negative limit.
     mutating func duration(upTo limit: Duration) -> Duration {
         .nanoseconds(Int64.random(in: 0...max(0, limit.nanosecondsSaturating), using: &self))

@@ -115,20 +115,6 @@ package final class WireDecoder {
         return response
     }
 
-    /// Nil: a kind of a later version.
-    private static func gossip(_ message: Peercache__Gossip) throws(WireError) -> GossipMessage? {
-        switch message.kind {
-        case 1: return .heartbeat(digest: message.digest)
-        case 2:
-            guard message.n_members <= WireLimits.membersMax else { throw .tooManyItems }
-            var members: [Member] = []
-            members.reserveCapacity(message.n_members)
-            for pointer in elements(message.members, message.n_members) { members.append(try Member(pointer.pointee)) }
-            return .sync(members: members, wantsReply: message.wants_reply != 0)
-        default: return nil
-        }
-    }
-
     private static func invalidation(_ message: Peercache__Invalidation) throws(WireError) -> WireInvalidation {
         WireInvalidation(
             cache: try cacheName(message.cache), key: try key(message.key),
@@ -151,7 +137,7 @@ package final class WireDecoder {
     private static func ttl(_ encoded: UInt64) -> UInt64? { encoded == 0 ? nil : encoded - 1 }
 
     /// The structs a repeated field points at. protobuf-c leaves no nil among them.
-    private static func elements<Struct>(
+    static func elements<Struct>(
         _ pointers: UnsafeMutablePointer<UnsafeMutablePointer<Struct>?>?, _ count: Int
     ) -> some Sequence<UnsafeMutablePointer<Struct>> {
         UnsafeBufferPointer(start: pointers, count: count).lazy.compactMap { $0 }

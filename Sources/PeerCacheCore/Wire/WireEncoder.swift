@@ -82,28 +82,6 @@ package enum WireEncoder {
         pack(&message.base, field: 4, append)
     }
 
-    package static func gossip(_ gossip: GossipMessage, append: Append) {
-        var message = Peercache__Gossip()
-        peercache__gossip__init(&message)
-        switch gossip {
-        case .heartbeat(let digest):
-            message.kind = 1
-            message.digest = digest
-            pack(&message.base, field: 5, append)
-        case .sync(let members, let wantsReply):
-            message.kind = 2
-            message.wants_reply = wantsReply ? 1 : 0
-            // Strings stay alive in `storage` while the C structs point at them.
-            let storage = members.map(MemberBytes.init)
-            withPointers(to: storage.map(\.message)) { pointers in
-                message.n_members = pointers.count
-                message.members = pointers.baseAddress
-                pack(&message.base, field: 5, append)
-            }
-            withExtendedLifetime(storage) {}
-        }
-    }
-
     package static func hello(_ hello: WireHello, append: Append) {
         var message = Peercache__Hello()
         peercache__hello__init(&message)
@@ -140,7 +118,7 @@ package enum WireEncoder {
     }
 
     /// Appends a submessage as field `field` of the frame: tag, length, content.
-    private static func pack(_ message: UnsafePointer<ProtobufCMessage>, field: UInt8, _ append: Append) {
+    static func pack(_ message: UnsafePointer<ProtobufCMessage>, field: UInt8, _ append: Append) {
         let count = protobuf_c_message_get_packed_size(message)
         let lengthBytes = varintBytes(UInt64(count))
         append(1 + lengthBytes + count) { destination in
@@ -170,7 +148,7 @@ package enum WireEncoder {
     }
 
     /// protobuf-c wants an array of pointers to structs; they are valid during the call.
-    private static func withPointers<Struct>(
+    static func withPointers<Struct>(
         to structs: [Struct], _ body: (UnsafeMutableBufferPointer<UnsafeMutablePointer<Struct>?>) -> Void
     ) {
         var structs = structs

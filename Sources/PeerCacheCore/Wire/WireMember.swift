@@ -6,8 +6,12 @@ final class MemberBytes {
     private let block: UnsafeMutableRawBufferPointer
     private(set) var message = Peercache__Member()
 
-    init(_ member: Member) {
-        let record = member.record
+    convenience init(_ member: Member) { self.init(MemberClaim(member, withRecord: true)) }
+
+    /// Without a record: no strings and no numbers of one.
+    init(_ claim: MemberClaim) {
+        var record = claim.record ?? MemberRecord(id: claim.id, address: PeerAddress(host: "", port: 0))
+        if claim.record == nil { (record.weight, record.versionLow, record.versionHigh) = (0, 0, 0) }
         let fields = [
             Array(record.address.host.utf8), Array(record.name.utf8), Array(record.zone.utf8), Array(record.region.utf8), record.metadata,
         ]
@@ -27,15 +31,16 @@ final class MemberBytes {
         message.metadata = placed[4]
         message.id_high = record.id.high
         message.id_low = record.id.low
-        message.incarnation = record.incarnation
-        message.status = UInt32(member.status.rawValue)
+        message.incarnation = claim.incarnation
+        message.status = UInt32(claim.status.rawValue)
         message.port = UInt32(record.address.port)
         message.weight = UInt32(record.weight)
         message.version_low = UInt32(record.versionLow)
         message.version_high = UInt32(record.versionHigh)
-        message.hlc = record.hlc
-        message.cause = member.cause.map { UInt32($0.rawValue) + 1 } ?? 0
-        message.since = member.since
+        message.hlc = claim.content
+        message.cause = claim.cause.map { UInt32($0.rawValue) + 1 } ?? 0
+        message.since = claim.since
+        message.accuser = claim.accuser
     }
 
     deinit { block.deallocate() }
@@ -72,6 +77,24 @@ extension Member {
     private static func text(_ data: ProtobufCBinaryData, bytesMax: Int) -> String? {
         guard data.len <= bytesMax else { return nil }
         return String(validating: UnsafeRawBufferPointer(data), as: UTF8.self)
+    }
+}
+
+extension MemberClaim {
+    /// A host is what tells a record from none.
+    init(_ message: Peercache__Member) throws(WireError) {
+        if message.host.len > 0 {
+            self.init(try Member(message), accuser: message.accuser, withRecord: true)
+            return
+        }
+        let id = PeerID(high: message.id_high, low: message.id_low)
+        guard id != .none, message.incarnation > 0, let status = UInt8(exactly: message.status).flatMap(MemberStatus.init(rawValue:)) else {
+            throw .badMember
+        }
+        var record = MemberRecord(id: id, address: PeerAddress(host: "", port: 0))
+        (record.incarnation, record.hlc) = (message.incarnation, message.hlc)
+        let cause = status == .dead ? message.cause.checkedDecrement.flatMap(DeathCause.init(rawValue:)) ?? .silent : nil
+        self.init(Member(record, status: status, cause: cause, since: message.since), accuser: message.accuser, withRecord: false)
     }
 }
 

@@ -49,7 +49,7 @@ extension Fault {
     static func random(peers: Int, _ random: inout SeededRandom) -> Fault {
         let seat = random.below(peers), other = (seat + 1 + random.below(max(1, peers - 1))) % peers
         let short = random.duration(50_000_000...5_000_000_000), long = random.duration(1_000_000_000...40_000_000_000)
-        switch random.below(24) {
+        switch random.below(25) {
         case 0: return .crash(seat)
         case 1: return .loseHost(seat)
         case 2, 3: return .pause(seat, for: random.below(4) == 0 ? long : short)
@@ -69,6 +69,7 @@ extension Fault {
         case 20: return .refuseBoth(seat, for: short)
         case 21: return .refuseFrom(seat, dialers: [other], for: long)
         case 22: return .acceptForDead(seat, for: long)
+        case 23: return .clone(seat, to: peers + 3)
         default:
             let states: [DiscoveryState] = [.stale, .empty, .partial(1), .failing]
             return .discovery(random.below(2) == 0 ? nil : seat, states[random.below(4)], for: long)

@@ -52,6 +52,8 @@ package enum Fault: Hashable, Sendable {
     case start(Int)
     /// Crash, and a new process at the address after the time given.
     case restart(Int, after: Int64)
+    /// A process on an empty seat with the identity of another one: a cloned computer.
+    case clone(Int, to: Int)
     case leave(Int)
     case update(Int)
     /// A process of another cluster takes the seat.

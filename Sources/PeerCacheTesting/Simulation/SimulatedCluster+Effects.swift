@@ -11,7 +11,7 @@ extension SimulatedCluster {
             close(id, goodbye, by: peer)
         case .resolve: network.schedule(.discovered(process: peer.number), at: time + 500_000)
         case .event(let event): note(event, by: peer)
-        case .trace: break
+        case .trace(let trace): onTrace?(peer.number, trace)
         }
     }
 
@@ -98,9 +98,7 @@ extension SimulatedCluster {
 
 extension GossipMessage {
     /// Whether it goes alone where links carry messages; tables go on streams.
-    var isSmall: Bool {
-        if case .sync = self { false } else { true }
-    }
+    var isSmall: Bool { !isTable }
 }
 
 extension GossipMachine.Evidence {

@@ -29,6 +29,12 @@ extension SimulatedCluster {
             guard crash(seat: seat) else { return false }
             after(pause) { $0.start(seat: seat) }
             return true
+        case .clone(let seat, let other):
+            // Alone, the two would meet but each other, which looks like meeting oneself at a second address.
+            guard let number = process(on: seat), present.count > 1 else { return false }
+            // Whoever meets the other one draws a new identity; the old one is dead.
+            for seat in [seat, other] { disturb(seat, for: Self.excusedAfter) }
+            return start(seat: other, cloneOf: number) != nil
         case .leave(let seat): return leave(seat: seat)
         case .update(let seat):
             guard let number = process(on: seat) else { return false }
@@ -51,6 +57,10 @@ extension SimulatedCluster {
 
     private func performAtProxy(_ fault: Fault) -> Bool {
         switch fault {
+        // Of two, each is the only observer: its own broken path looks like the other's end.
+        case .refuseInbound(_, let duration) where scenario.peers == 2, .refuseOutbound(_, let duration) where scenario.peers == 2,
+            .refuseBoth(_, let duration) where scenario.peers == 2:
+            for seat in disturbedUntil.indices { disturb(seat, for: duration) }
         case .refuseInbound(let seat, let duration), .refuseBoth(let seat, let duration): disturb(seat, for: duration)
         case .refuseFrom(let seat, _, let duration): if isSmall { disturb(seat, for: duration) }
         default: break

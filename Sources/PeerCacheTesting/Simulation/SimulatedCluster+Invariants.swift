@@ -15,6 +15,8 @@ extension SimulatedCluster {
         case .refuted: counts.refuted += 1
         case .returned: counts.returned += 1
         case .left: counts.left += 1
+        case .duplicateIdentity: redraw(peer)
+        case .addressUnreachable: counts.unreachable += 1
         case .dead(let id, let cause):
             counts.dead += 1
             noteVerdict(id, cause, by: peer)
@@ -23,8 +25,19 @@ extension SimulatedCluster {
         onEvent?(peer.number, event)
     }
 
+    /// The owner's duty: a new identity, a new machine, another join.
+    private func redraw(_ peer: SimulatedPeer) {
+        if !cloned.contains(peer.id) { violate("peer \(peer.number) saw a duplicate of itself where there is none") }
+        after(1_000_000) { cluster in
+            guard peer.isUp else { return }
+            cluster.counts.redrawn += 1
+            cluster.end(peer, isSilent: false)
+            cluster.start(seat: peer.seat)
+        }
+    }
+
     private func noteVerdict(_ id: PeerID, _ cause: DeathCause, by peer: SimulatedPeer) {
-        guard let subject = numbers[id], peers[subject].isUp, !peers[subject].hasLeft else { return }
+        guard let subject = numbers[id], !cloned.contains(id), peers[subject].isUp, !peers[subject].hasLeft else { return }
         let incarnation = peer.machine.snapshot().member(id)?.record.incarnation ?? 0
         if let last = judged[id], last >= incarnation { return }
         judged[id] = incarnation
@@ -94,7 +107,7 @@ extension SimulatedCluster {
     private func checkBelief(_ member: Member, at peer: SimulatedPeer) {
         guard let number = numbers[member.record.id] else { return violate("peer \(peer.number) knows a member that never started") }
         let subject = peers[number]
-        if member.record.incarnation > subject.machine.me.incarnation {
+        if !cloned.contains(member.record.id), member.record.incarnation > subject.machine.me.incarnation {
             violate("peer \(peer.number) holds \(number) at incarnation \(member.record.incarnation), which it never issued")
         }
         if member.status == .leaving || member.status == .left, !subject.hasLeft {
@@ -114,6 +127,7 @@ extension SimulatedCluster {
         // Still so when all timers of the last faults have run, and nobody was judged meanwhile.
         advance(by: 20_000_000_000)
         if healed != nil, !agrees { violate("views that were equal came to differ") }
+        for number in present where !peers[number].machine.isCalm { violate("peer \(number) is not calm long after the last fault") }
         checkTables()
         for verdict in wrongVerdicts where !verdict.isExcused {
             violate("peer \(verdict.observer) declared \(verdict.subject) dead (\(verdict.cause)), which ran undisturbed")

@@ -188,7 +188,7 @@ extension SimulatedCluster {
 
     private func answer(to dialer: SimulatedPeer, by peer: SimulatedPeer) -> HandshakeAnswer {
         if dialer.isStranger != peer.isStranger { return .foreign(.cluster) }
-        if dialer.number == peer.number { return .foreign(.isSelf) }
+        if dialer.id == peer.id { return .foreign(.isSelf) }
         let theirs = dialer.clock.reading(wallMilliseconds: wallMilliseconds(dialer.seat)) >> 16
         let mine = peer.clock.reading(wallMilliseconds: wallMilliseconds(peer.seat)) >> 16
         if max(theirs, mine) - min(theirs, mine) > 10_000 { return .foreign(.clock) }
@@ -201,6 +201,7 @@ extension SimulatedCluster {
         peer.connections[connection] = (stream, end)
         peer.byPeer[record.id, default: []].append(connection)
         mix(.evidence, 0, connection, peer)
+        onEstablished?(peer.number, stream.ends[1 - end].process, end == 1)
         input(.connection(connection, .established(record)), to: peer)
     }
 

@@ -9,7 +9,9 @@ package final class SimulatedCluster {
     let network: SimulatedNetwork
     /// Every process that ever ran, in order of start.
     private(set) var peers: [SimulatedPeer] = []
-    var numbers: [PeerID: Int] = [:]  // looked up
+    /// The first process with this id, and the ids that a clone had too; looked up.
+    var numbers: [PeerID: Int] = [:]
+    var cloned: Set<PeerID> = []
     var seats: [PeerAddress: Int] = [:]  // looked up
     var random: SeededRandom
     /// By seat, as ``staleAnswers``.
@@ -17,6 +19,10 @@ package final class SimulatedCluster {
     var staleAnswers: [[PeerAddress]] = []
     /// Called after each event of a machine: number of the observer, the event.
     package var onEvent: ((Int, MembershipEvent) -> Void)?
+    /// Called after each trace of a machine: number of the process, the trace.
+    package var onTrace: ((Int, GossipTrace) -> Void)?
+    /// Called when a handshake is done: number of the process, of the one at the other end, whether the other side dialled.
+    package var onEstablished: ((Int, Int, Bool) -> Void)?
     /// Whether every change of a table is compared with the table before it. O(members) per change.
     package var checksEveryChange = true
 
@@ -105,14 +111,20 @@ package final class SimulatedCluster {
     // MARK: Processes
 
     /// Starts a process on an empty seat and joins it. Returns its number; nil: the seat is taken.
-    @discardableResult package func start(seat: Int, isStranger: Bool = false, name: String? = nil) -> Int? {
+    /// - Parameters:
+    ///   - original: the process whose identity it has, as a cloned computer would.
+    ///   - advertised: what it takes for its address; nil: that of the seat.
+    @discardableResult package func start(
+        seat: Int, isStranger: Bool = false, name: String? = nil, cloneOf original: Int? = nil, advertised: PeerAddress? = nil
+    ) -> Int? {
         prepare(seat)
         guard network.hosts[seat].process < 0 else { return nil }
         network.hosts[seat].isLost = false
         let number = peers.count
         var id = PeerID(high: random.next(), low: random.next())
         if id == .none { id.low = 1 }
-        var record = MemberRecord(id: id, address: Self.address(seat))
+        if let original { id = peers[original].id }
+        var record = MemberRecord(id: id, address: advertised ?? Self.address(seat))
         record.name = name ?? "peer-\(seat)"
         if scenario.zones > 0 { record.zone = "zone-\(seat % scenario.zones)" }
         record.hlc = wallMilliseconds(seat) << 16
@@ -121,7 +133,7 @@ package final class SimulatedCluster {
             let peer = SimulatedPeer(
                 number: number, seat: seat, record: record, machine: machine, isStranger: isStranger, at: time)
             peers.append(peer)
-            numbers[id] = number
+            if original == nil { numbers[id] = number } else { cloned.insert(id) }
             network.hosts[seat].process = number
             counts.starts += 1
             input(.command(.join), to: peer)
@@ -164,6 +176,12 @@ package final class SimulatedCluster {
         return present.allSatisfy { view($0).placed.map(\.id) == expected }
     }
 
+    /// Every process that runs holds exactly those that run for placed, whatever it knows of the departed.
+    package var placementsAgree: Bool {
+        let present = present, expected = present.map { peers[$0].id }.sorted()
+        return present.allSatisfy { view($0).placed.map(\.id) == expected }
+    }
+
     /// How many processes hold `number` for present.
     package func holders(of number: Int) -> Int {
         present.count { view($0).member(peers[number].id)?.status.isPresent == true }
@@ -188,6 +206,10 @@ package struct SimulationCounts: Hashable, Sendable {
     /// Sends that found no connection.
     package var unsent = 0
     package var faultsDone = 0, faultsIdle = 0
+    /// Processes that drew a new identity.
+    package var redrawn = 0
+    /// Warnings that others cannot dial what a peer advertises.
+    package var unreachable = 0
     package var largestMessage = 0
 }
 

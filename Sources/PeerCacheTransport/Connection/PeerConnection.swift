@@ -84,7 +84,8 @@ package struct ConnectionLimits: Sendable {
     package var outboundBytesMax = 16 * 1024 * 1024
     /// A connection that could not send anything for this long is closed.
     package var stalledMax: Duration = .seconds(5)
-    /// A peer from which nothing came for this long does not answer: what it was asked before fails. Gossip brings a frame every second.
+    /// A peer from which nothing came for this long does not answer: what it was asked before fails. It is asked for a sign of life
+    /// when less than half of this has passed.
     package var silentMax: Duration = .milliseconds(2500)
     /// Chunked requests being assembled at a time.
     package var assembliesMax = 256
@@ -120,6 +121,8 @@ package final class PeerConnection: Sendable {
         var isClosed = false
         var stalledSince: Int64?
         var heardNanoseconds: Int64
+        /// When the peer was last asked for a sign of life.
+        var askedNanoseconds: Int64 = .min
         /// Gossip that was received and not yet handled, and the most there ever was.
         var gossipQueued = 0
         var gossipQueuedMost = 0
@@ -292,17 +295,30 @@ package final class PeerConnection: Sendable {
 
     /// Ends calls whose deadline has passed and a connection that makes no progress.
     func sweep(nowNanoseconds: Int64) {
-        let (expired, isStalled) = state.withLock { state in
+        let (expired, isStalled, asks) = state.withLock { state in
             let silentSince = nowNanoseconds - limits.silentMax.nanosecondsSaturating
             let isSilent = state.heardNanoseconds < silentSince
             let expired = state.table.takeExpired(nowNanoseconds: nowNanoseconds, sentBefore: isSilent ? silentSince : .min)
             for (id, _) in expired { state.frames.append(cancel: id) }
             let isStalled = state.stalledSince.map { nowNanoseconds - $0 > limits.stalledMax.nanosecondsSaturating } ?? false
-            return (expired, isStalled)
+            return (expired, isStalled, askForLife(&state, nowNanoseconds))
         }
         for (_, waiter) in expired { waiter.resume(returning: .failure(.timedOut)) }
-        if isStalled { channel.close(promise: nil) } else if !expired.isEmpty { flush() }
+        if isStalled { channel.close(promise: nil) } else if !expired.isEmpty || asks { flush() }
         advanceEnding()
+    }
+
+    /// In a large cluster gossip rarely comes over this connection, so a peer that takes long to answer a call is asked something that takes
+    /// no time. Nobody waits under the id; any frame shows that it lives.
+    private func askForLife(_ state: inout State, _ nowNanoseconds: Int64) -> Bool {
+        let before = nowNanoseconds - limits.silentMax.nanosecondsSaturating * 2 / 5
+        guard state.table.count > 0, state.heardNanoseconds < before, state.askedNanoseconds < before else { return false }
+        state.askedNanoseconds = nowNanoseconds
+        state.transfers &+= 1
+        var question = WireRequest(kind: .readClock, cache: UnsafeRawBufferPointer(start: nil, count: 0))
+        question.id = 1 << 63 | state.transfers
+        state.frames.append(question)
+        return true
     }
 
     /// The caller was cancelled. If it does not wait yet, it will see that itself.

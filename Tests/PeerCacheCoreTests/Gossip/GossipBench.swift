@@ -25,6 +25,37 @@ final class GossipBench {
         if joined { _ = handle(.command(.join)) }
     }
 
+    /// Answers every ping of those peers at once, for so long, and hands out what else was wanted.
+    func advance(by duration: Duration, answering peers: [UInt64]) -> [Effect] {
+        var effects: [Effect] = []
+        for _ in 0..<Int(duration.nanosecondsSaturating / 10_000_000) {
+            effects += answer(advance(by: .milliseconds(10)), of: peers)
+        }
+        return effects
+    }
+
+    /// The peers among `peers` that were asked something answer: their pings, and that they cannot reach whom they should relay to.
+    /// - Returns: the effects and those of the answers.
+    func answer(_ asked: [Effect], of peers: [UInt64]) -> [Effect] {
+        var effects = asked, fresh = asked
+        for _ in 0..<3 {
+            fresh = fresh.flatMap { effect -> [Effect] in
+                guard case .send(let message, let to, let connection?) = effect, peers.contains(where: { Self.id($0) == to }) else {
+                    return []
+                }
+                let placement = machine.snapshot().digest
+                switch message {
+                case .ping(let sequence, _, _):
+                    return handle(.message(.ack(sequence: sequence, placement: placement, claims: []), from: to, on: connection))
+                case .relay(let sequence, _, _): return handle(.message(.nack(sequence: sequence, claims: []), from: to, on: connection))
+                default: return []
+                }
+            }
+            effects += fresh
+        }
+        return effects
+    }
+
     func handle(_ input: GossipMachine.Input) -> [Effect] {
         var effects: [Effect] = []
         machine.handle(input, now: now, into: &effects)
@@ -77,12 +108,34 @@ extension [GossipMachine.Effect] {
     var dialled: [PeerAddress] { compactMap { if case .dial(_, let address, _, _) = $0 { address } else { nil } } }
     var dialIDs: [ConnectionID] { compactMap { if case .dial(let id, _, _, _) = $0 { id } else { nil } } }
     var resolves: Int { count { $0 == .resolve } }
-    /// Syncs by receiver, as (status, incarnation) of each entry.
-    func told(_ number: UInt64) -> [Member] {
-        flatMap { effect -> [Member] in
-            if case .send(.sync(let members, _), GossipBench.id(number), _) = effect { members } else { [] }
+    /// Claims by receiver, on whatever message.
+    func claims(_ number: UInt64) -> [MemberClaim] {
+        flatMap { effect -> [MemberClaim] in
+            guard case .send(let message, GossipBench.id(number), _) = effect else { return [] }
+            switch message {
+            case .ping(_, _, let claims), .ack(_, _, let claims), .claims(_, let claims), .relay(_, _, let claims): return claims
+            default: return []
+            }
         }
     }
+    typealias Question = (sequence: UInt64, claims: [MemberClaim], connection: ConnectionID?)
+    func pings(_ number: UInt64) -> [Question] {
+        compactMap {
+            if case .send(.ping(let sequence, _, let claims), GossipBench.id(number), let on) = $0 { (sequence, claims, on) } else { nil }
+        }
+    }
+    func acks(_ number: UInt64) -> [Question] {
+        compactMap {
+            if case .send(.ack(let sequence, _, let claims), GossipBench.id(number), let on) = $0 { (sequence, claims, on) } else { nil }
+        }
+    }
+    func sent(to number: UInt64) -> [GossipMessage] {
+        compactMap { if case .send(let message, GossipBench.id(number), _) = $0 { message } else { nil } }
+    }
+    var relays: [(sequence: UInt64, target: PeerID, to: PeerID)] {
+        compactMap { if case .send(.relay(let sequence, let target, _), let to, _) = $0 { (sequence, target, to) } else { nil } }
+    }
+    var accusations: [Accusation] { compactMap { if case .send(.accusation(let step), _, _) = $0 { step } else { nil } } }
 }
 
 extension MembershipEvent {

@@ -1,24 +1,21 @@
 import PeerCacheCore
 import Testing
 
-/// One connection per pair, re-dials, and what the ends of connections prove. The bench's own id is 5.
+/// One connection per pair, re-dials, and what is bounded. The bench's own id is 5.
 @Suite struct GossipConnectionTests {
     private let peer = GossipBench.record(7)  // above 5: we dial at once
 
-    @Test func aNewcomerIsAnnouncedAndAskedForItsTable() throws {
+    @Test func aNewcomerIsAnnouncedAndItsTableCompared() throws {
         let bench = try GossipBench()
-        let old = bench.accept(GossipBench.record(3))
-        let dial = bench.handle(.discovered([peer.address], failed: false)).dialIDs
-        #expect(dial == [1])
-        let effects = bench.handle(.connection(1, .established(peer)))
-        let view = bench.machine.snapshot()
-        #expect(
-            effects == [
-                .event(.joined(peer)), .send(.sync(members: view.members, wantsReply: true), to: peer.id, on: 1),
-                .event(.placementChanged(digest: view.digest)),
-                .send(.sync(members: [Member(peer, status: .alive)], wantsReply: false), to: GossipBench.id(3), on: old),
-            ])
-        #expect(bench.machine.connection(to: peer.id) == 1)
+        _ = bench.accept(GossipBench.record(3))
+        _ = bench.advance(by: .milliseconds(20))
+        #expect(bench.handle(.discovered([peer.address], failed: false)).dialIDs.last == 2, "1 went back to the address of 3")
+        let effects = bench.handle(.connection(2, .established(peer)))
+        let digests = effects.filter { if case .send(.digest, peer.id, 2) = $0 { true } else { false } }
+        #expect(effects.events == [.joined(peer)] && digests.count == 1)
+        let news = effects.claims(3).filter { $0.id == peer.id }
+        #expect(news.map(\.record) == [peer], "at once")
+        #expect(bench.machine.connection(to: peer.id) == 2)
     }
 
     @Test(arguments: [3, 7] as [UInt64]) func ofTwoDialsTheLowerIDsSurvives(other: UInt64) throws {
@@ -27,59 +24,19 @@ import Testing
         let ours = try #require(bench.handle(.discovered([record.address], failed: false)).dialIDs.first)
         let theirs = bench.accept(record)
         let effects = bench.handle(.connection(ours, .established(record)))
-        #expect(effects == [.close(other < 5 ? ours : theirs, .duplicate)])
-        #expect(bench.machine.connection(to: record.id) == (other < 5 ? theirs : ours))
+        // Whoever dialled closes: if ours is the one to stay, the other side closes its own.
+        #expect(effects.contains(.close(ours, .duplicate)) == (other < 5))
+        #expect(!effects.contains(.close(theirs, .duplicate)))
     }
 
-    @Test func aCrashTakesTwoRefusalsThatLieApart() throws {
+    @Test func aBrokenConnectionIsDialledAgainWithinTwentyMilliseconds() throws {
         let bench = try GossipBench()
-        let witness = bench.accept(GossipBench.record(3)), connection = bench.accept(peer)
-        #expect(bench.handle(.connection(connection, .resetByPeer)).events.isEmpty)
+        let connection = bench.accept(peer)
+        for id in bench.advance(by: .milliseconds(10)).dialIDs { _ = bench.handle(.connection(id, .timedOut)) }
+        _ = bench.handle(.connection(connection, .resetByPeer))
         let broken = bench.now
         let first = try #require(bench.nextDial())
         #expect(first.address == peer.address && first.expecting == peer.id && bench.now - broken <= .milliseconds(21))
-        #expect(bench.handle(.connection(first.id, .refused)).events.isEmpty)
-        let refused = bench.now
-        let second = try #require(bench.nextDial())
-        #expect(bench.now - refused >= .milliseconds(100) && bench.now - refused <= .milliseconds(101))
-        let effects = bench.handle(.connection(second.id, .refused))
-        let verdict = Member(peer, status: .dead, cause: .crashed, since: bench.now.hlc)
-        #expect(
-            effects == [
-                .event(.dead(peer.id, cause: .crashed)), .event(.placementChanged(digest: bench.machine.snapshot().digest)),
-                .send(.sync(members: [verdict], wantsReply: false), to: GossipBench.id(3), on: witness),
-            ])
-    }
-
-    @Test func aHandshakeBetweenTwoRefusalsAcquits() throws {
-        let bench = try GossipBench()
-        let connection = bench.accept(peer)
-        _ = bench.handle(.connection(connection, .closedByPeer(nil)))
-        let first = try #require(bench.nextDial())
-        _ = bench.handle(.connection(first.id, .refused))
-        let again = bench.accept(peer)
-        _ = bench.handle(.connection(again, .resetByPeer))
-        let dials = bench.advance(by: .milliseconds(130)).dialIDs
-        #expect(dials == [first.id + 1])
-        // The first refusal of a new row, although 130 ms lie between the two.
-        let effects = bench.handle(.connection(first.id + 1, .refused))
-        #expect(effects.events.isEmpty)
-        #expect(bench.status(7) == .alive)
-    }
-
-    @Test func timeoutsAreSilenceAndTakeTenSeconds() throws {
-        let bench = try GossipBench()
-        let connection = bench.accept(peer)
-        _ = bench.handle(.connection(connection, .timedOut))
-        var events: [MembershipEvent] = []
-        let start = bench.now
-        while events.isEmpty, bench.now - start < .seconds(30) {
-            let effects = bench.advance(by: .milliseconds(10))
-            events += effects.events
-            for id in effects.dialIDs { events += bench.handle(.connection(id, .timedOut)).events }
-        }
-        #expect(events == [.dead(peer.id, cause: .silent)])
-        #expect(bench.now - start >= .seconds(10) && bench.now - start <= .seconds(12))
     }
 
     @Test func backoffDoublesUpToFiveSeconds() throws {
@@ -97,56 +54,52 @@ import Testing
         #expect(waits[11] >= .seconds(5) && waits[11] <= .milliseconds(6_251))
     }
 
-    @Test func aQuietConnectionIsDoubtedAndGivesWayToAFreshOne() throws {
+    @Test func aFreshConnectionTakesOverFromOneThatDoesNotAnswer() throws {
         let bench = try GossipBench()
-        let stuck = bench.accept(GossipBench.record(3))  // dialled by the lower id: would win, if it brought anything
-        let dial = try #require(bench.nextDial())
-        #expect(bench.now.nanoseconds >= 3_000_000_000 && dial.expecting == GossipBench.id(3))
-        #expect(bench.handle(.connection(dial.id, .established(GossipBench.record(3)))).contains(.close(stuck, .replaced)))
-        #expect(bench.machine.connection(to: GossipBench.id(3)) == dial.id)
+        let stuck = bench.accept(GossipBench.record(3))  // dialled by the lower id: would win, if it answered
+        let effects = bench.advance(by: .milliseconds(1_400))
+        let dial = try #require(effects.dialIDs.last)
+        #expect(!effects.pings(3).isEmpty)
+        #expect(bench.handle(.connection(dial, .established(GossipBench.record(3)))).contains(.close(stuck, .replaced)))
+        #expect(bench.machine.connection(to: GossipBench.id(3)) == dial)
     }
 
     @Test func aGoodbyeIsNoBreak() throws {
         let bench = try GossipBench()
         let duplicate = bench.accept(peer)
-        _ = bench.handle(.connection(duplicate, .closedByPeer(.duplicate)))
-        #expect(bench.advance(by: .milliseconds(900)).dialled.isEmpty)
-        #expect(bench.advance(by: .milliseconds(200)).dialled == [peer.address])
+        let before = bench.advance(by: .milliseconds(10)).dialIDs
+        for id in before { _ = bench.handle(.connection(id, .timedOut)) }
+        let effects = bench.handle(.connection(duplicate, .closedByPeer(.duplicate)))
+        #expect(effects.traces.isEmpty, "no case")
         let leaving = bench.accept(peer)
-        let effects = bench.handle(.connection(leaving, .closedByPeer(.leaving)))
-        #expect(effects.events == [.left(peer.id)])
+        #expect(bench.handle(.connection(leaving, .closedByPeer(.leaving))).events == [.left(peer.id)])
         #expect(bench.advance(by: .seconds(20)).dialled.isEmpty)
     }
 
-    @Test func aLeavingPeerIsNotJudgedByRefusals() throws {
+    @Test func aLeavingPeerIsNotAccused() throws {
         let bench = try GossipBench()
         let connection = bench.accept(peer)
-        var leaving = Member(GossipBench.record(7, incarnation: 2), status: .leaving)
-        let effects = bench.handle(.message(.sync(members: [leaving], wantsReply: false), from: peer.id, on: connection))
+        let leaving = MemberClaim(Member(GossipBench.record(7, incarnation: 2), status: .leaving), withRecord: false)
+        let effects = bench.handle(.message(.claims(placement: 0, [leaving]), from: peer.id, on: connection))
         #expect(effects.events == [.leaving(peer.id)])
         #expect(bench.machine.snapshot().placed.map(\.id) == [GossipBench.id(5)])
-        _ = bench.handle(.connection(connection, .resetByPeer))
+        #expect(bench.handle(.connection(connection, .resetByPeer)).traces.isEmpty)
         for _ in 0..<5 {
             let dial = try #require(bench.nextDial())
-            #expect(bench.handle(.connection(dial.id, .refused)).events.isEmpty)
+            let refused = bench.handle(.connection(dial.id, .refused))
+            #expect(refused.events.isEmpty && refused.traces.isEmpty)
         }
-        // Its `left` comes round through others.
-        leaving = Member(leaving.record, status: .left, since: bench.now.hlc)
-        let other = bench.accept(GossipBench.record(3))
-        let last = bench.handle(.message(.sync(members: [leaving], wantsReply: false), from: GossipBench.id(3), on: other))
-        #expect(last.events == [.left(peer.id)])
     }
 
     @Test func whoStoodStillJudgesNobody() throws {
         let bench = try GossipBench()
         let connection = bench.accept(peer)
         _ = bench.handle(.connection(connection, .timedOut))
-        let dial = try #require(bench.nextDial())
-        _ = bench.handle(.connection(dial.id, .timedOut))
         bench.now = bench.now + .seconds(30)
         let effects = bench.handle(.tick)
         #expect(effects.events.isEmpty && bench.status(7) == .alive)
         #expect(effects.traces.contains { if case .stoodStill = $0 { true } else { false } })
+        #expect(bench.advance(by: .milliseconds(999)).events.isEmpty)
     }
 
     @Test func dialsInFlightAreBounded() throws {
@@ -156,7 +109,7 @@ import Testing
         let connection = bench.accept(GossipBench.record(1))
         let members = (10..<40).map { Member(GossipBench.record($0), status: .alive) }
         _ = bench.handle(.message(.sync(members: members, wantsReply: false), from: GossipBench.id(1), on: connection))
-        #expect(bench.advance(by: .milliseconds(500)).dialled.count == 4)
+        #expect(bench.advance(by: .milliseconds(500)).dialled.count <= 4)
         // The shell lost the reports: the places come free again.
         #expect(bench.advance(by: .seconds(8)).dialled.count >= 4)
     }

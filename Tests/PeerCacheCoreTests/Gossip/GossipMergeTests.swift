@@ -7,7 +7,8 @@ import Testing
     private let teller = GossipBench.id(3)
 
     private func heard(_ bench: GossipBench, _ members: [Member], on connection: ConnectionID) -> [GossipMachine.Effect] {
-        bench.handle(.message(.sync(members: members, wantsReply: false), from: teller, on: connection))
+        let claims = members.map { MemberClaim($0, withRecord: true) }
+        return bench.handle(.message(.claims(placement: bench.machine.snapshot().digest, claims), from: teller, on: connection))
     }
     private func member(_ number: UInt64, _ incarnation: UInt32, _ status: MemberStatus, _ cause: DeathCause? = nil, at bench: GossipBench)
         -> Member
@@ -62,7 +63,7 @@ import Testing
         #expect(heard(bench, [member(7, 1, .alive, at: bench)], on: connection).events == [.joined(GossipBench.record(7))])
         #expect(heard(bench, [member(7, 1, .dead, at: bench)], on: connection).events == [.dead(GossipBench.id(7), cause: .crashed)])
         let digest = bench.machine.snapshot().digest
-        #expect(heard(bench, [member(7, 1, .alive, at: bench)], on: connection).isEmpty)
+        #expect(heard(bench, [member(7, 1, .alive, at: bench)], on: connection).events.isEmpty)
         let back = GossipBench.record(7, incarnation: 2)
         #expect(heard(bench, [Member(back, status: .alive)], on: connection).events == [.returned(back)])
         #expect(bench.machine.snapshot().digest != digest)
@@ -72,32 +73,81 @@ import Testing
         let bench = try GossipBench()
         let connection = bench.accept(GossipBench.record(3)), accused = bench.accept(GossipBench.record(7))
         let verdict = member(7, 1, .dead, at: bench)
-        #expect(
-            heard(bench, [verdict], on: connection) == [
-                .trace(.verdictChallenged(GossipBench.id(7), by: teller)),
-                .send(.sync(members: [verdict], wantsReply: false), to: GossipBench.id(7), on: accused),
-            ])
+        let effects = heard(bench, [verdict], on: connection)
+        #expect(effects.traces == [.verdictChallenged(GossipBench.id(7), by: teller)] && effects.events.isEmpty)
+        let challenge = try #require(effects.pings(7).first)
+        #expect(challenge.claims.map(\.status) == [.dead] && challenge.connection == accused)
+        #expect(effects.dialled == [GossipNetwork.address(7)], "and over a fresh connection")
         #expect(bench.status(7) == .alive)
-        // It was silent for two seconds: the verdict holds.
-        _ = bench.advance(by: .seconds(2))
-        #expect(heard(bench, [verdict], on: connection).events == [.dead(GossipBench.id(7), cause: .crashed)])
+        // It does not answer for 400 ms: the verdict holds.
+        #expect(bench.advance(by: .milliseconds(399)).events.isEmpty)
+        #expect(bench.advance(by: .milliseconds(2)).events == [.dead(GossipBench.id(7), cause: .crashed)])
+    }
+
+    @Test func anAnswerToTheChallengeStopsTheVerdict() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3)), accused = bench.accept(GossipBench.record(7))
+        let challenge = try #require(heard(bench, [member(7, 1, .dead, at: bench)], on: connection).pings(7).first)
+        let ack = GossipMessage.ack(sequence: challenge.sequence, placement: 0, claims: [])
+        _ = bench.handle(.message(ack, from: GossipBench.id(7), on: accused))
+        #expect(bench.advance(by: .milliseconds(900)).events.isEmpty && bench.status(7) == .alive)
+    }
+
+    @Test func aVerdictAboutWhoWasSilentHolds() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        _ = bench.accept(GossipBench.record(7))
+        _ = bench.advance(by: .milliseconds(1_001))
+        #expect(heard(bench, [member(7, 1, .dead, at: bench)], on: connection).events.last == .dead(GossipBench.id(7), cause: .crashed))
+    }
+
+    /// Healing must not kill: a verdict that comes with a table is checked.
+    @Test func aVerdictInATableIsASuspicion() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        _ = heard(bench, [member(7, 1, .alive, at: bench)], on: connection)
+        let table = GossipMessage.sync(members: [member(7, 1, .dead, at: bench)], wantsReply: false)
+        #expect(bench.handle(.message(table, from: teller, on: connection)).events == [.suspected(GossipBench.id(7))])
     }
 
     @Test func whoHearsOfItsOwnDeathRefutes() throws {
         let bench = try GossipBench()
         let connection = bench.accept(GossipBench.record(3))
         let effects = heard(bench, [member(5, 1, .dead, at: bench)], on: connection)
-        var record = GossipBench.record(5, incarnation: 2)
-        record.hlc = bench.now.hlc
-        #expect(bench.machine.me == record)
-        #expect(
-            effects == [
-                .event(.selfRefuted), .event(.placementChanged(digest: bench.machine.snapshot().digest)),
-                .send(.sync(members: [Member(record, status: .alive)], wantsReply: false), to: teller, on: connection),
-            ])
-        #expect(heard(bench, [member(5, 1, .dead, at: bench)], on: connection).isEmpty, "old news")
+        #expect(bench.machine.me == GossipBench.record(5, incarnation: 2))
+        #expect(effects.events == [.selfRefuted])
+        let told = effects.claims(3).filter { $0.id == GossipBench.id(5) }
+        #expect(told.contains { $0.incarnation == 2 && $0.status == .alive }, "the accuser hears it at once")
+        let again = heard(bench, [member(5, 1, .dead, at: bench)], on: connection)
+        #expect(again.events.isEmpty && bench.machine.me.incarnation == 2, "old news")
         let suspected = heard(bench, [member(5, 2, .suspect, at: bench)], on: connection)
         #expect(suspected.events.isEmpty && bench.machine.me.incarnation == 3, "a suspect kept its slots")
+    }
+
+    @Test func anAccusedAnswersAChallengeWithItsRefutation() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        let accusation = MemberClaim(member(5, 1, .suspect, at: bench), accuser: 3, withRecord: false)
+        let ping = GossipMessage.ping(sequence: 9, placement: bench.machine.snapshot().digest, claims: [accusation])
+        let effects = bench.handle(.message(ping, from: teller, on: connection))
+        let ack = try #require(effects.acks(3).first)
+        #expect(ack.sequence == 9 && ack.claims.first?.id == GossipBench.id(5) && ack.claims.first?.incarnation == 2)
+    }
+
+    /// Claims go without the record where the receiver has it; whoever has not asks.
+    @Test func aClaimWithoutAKnownRecordIsAskedFor() throws {
+        let bench = try GossipBench()
+        let connection = bench.accept(GossipBench.record(3))
+        let claim = MemberClaim(member(7, 1, .alive, at: bench), withRecord: false)
+        let message = GossipMessage.claims(placement: bench.machine.snapshot().digest, [claim])
+        #expect(bench.handle(.message(message, from: teller, on: connection)) == [.send(.fetch([claim.id]), to: teller, on: connection)])
+        _ = heard(bench, [member(7, 1, .alive, at: bench)], on: connection)
+        let suspected = MemberClaim(member(7, 1, .suspect, at: bench), accuser: 3, withRecord: false)
+        let news = GossipMessage.claims(placement: bench.machine.snapshot().digest, [suspected])
+        #expect(bench.handle(.message(news, from: teller, on: connection)).events == [.suspected(claim.id)])
+        let refuted = MemberClaim(member(7, 2, .alive, at: bench), withRecord: false)
+        let answer = GossipMessage.claims(placement: bench.machine.snapshot().digest, [refuted])
+        #expect(bench.handle(.message(answer, from: teller, on: connection)).events == [.refuted(claim.id)])
     }
 
     @Test func anIncarnationWeNeverIssuedIsAnotherProcess() throws {
@@ -131,7 +181,7 @@ import Testing
         for (problem, spoil) in bad {
             var record = GossipBench.record(7)
             spoil(&record)
-            #expect(heard(bench, [Member(record, status: .alive)], on: connection) == [.trace(.recordRefused(record.id, problem))])
+            #expect(heard(bench, [Member(record, status: .alive)], on: connection).traces == [.recordRefused(record.id, problem)])
             let inbound = GossipMachine.inbound(100 + UInt64(problem.rawValue))
             let effects = bench.handle(.connection(inbound, .established(record)))
             #expect(effects == [.trace(.recordRefused(record.id, problem)), .close(inbound, .protocolError)])
@@ -152,8 +202,8 @@ import Testing
         let clash = PeerID(high: 77, low: 3), mine = PeerID(high: 78, low: 5)
         let members = [clash, mine].map { Member(MemberRecord(id: $0, address: GossipNetwork.address(77)), status: .alive) }
         #expect(
-            heard(bench, members, on: connection) == [
-                .trace(.originTagTaken(id: clash, holder: teller)), .trace(.originTagTaken(id: mine, holder: GossipBench.id(5))),
+            heard(bench, members, on: connection).traces == [
+                .originTagTaken(id: clash, holder: teller), .originTagTaken(id: mine, holder: GossipBench.id(5)),
             ])
     }
 
@@ -163,8 +213,9 @@ import Testing
         let news = GossipMessage.sync(members: [member(7, 1, .alive, at: bench)], wantsReply: true)
         #expect(bench.handle(.message(news, from: GossipBench.id(9), on: connection)).isEmpty)
         #expect(bench.handle(.message(news, from: teller, on: connection + 1)).isEmpty)
-        let many = Array(repeating: member(7, 1, .alive, at: bench), count: 4_097)
-        #expect(heard(bench, many, on: connection) == [.trace(.messageTooLarge(from: teller, members: 4_097))])
+        let many = GossipMessage.sync(members: Array(repeating: member(7, 1, .alive, at: bench), count: 4_097), wantsReply: false)
+        let effects = bench.handle(.message(many, from: teller, on: connection))
+        #expect(effects.traces == [.messageTooLarge(from: teller, members: 4_097)] && bench.status(7) == nil)
     }
 
     @Test func theTableIsBounded() throws {
@@ -200,7 +251,7 @@ import Testing
         bench.now = Instant(nanoseconds: bench.now.nanoseconds, hlc: bench.now.hlc + GossipBench.hours(1))
         let effects = bench.advance(by: .seconds(1))
         #expect(bench.status(7) == nil && effects.contains { if case .event(.placementChanged) = $0 { true } else { false } })
-        #expect(heard(bench, [verdict], on: connection).isEmpty)
+        #expect(heard(bench, [verdict], on: connection).events.isEmpty && bench.status(7) == nil)
         // A verdict from the future is dated now.
         _ = heard(bench, [Member(verdict.record, status: .dead, cause: .silent, since: .max)], on: connection)
         #expect(bench.machine.snapshot().member(GossipBench.id(7))?.since == bench.now.hlc)

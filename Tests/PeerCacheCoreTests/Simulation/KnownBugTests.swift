@@ -170,4 +170,22 @@ import Testing
         }
         #expect(cost[1] <= cost[0] * 3 / 2, "\(cost)")
     }
+
+    @Test("a cloned computer draws a new identity") func clonedComputer() {
+        let cluster = cluster(4)
+        cluster.apply(.clone(1, to: 6))
+        cluster.advance(by: 60 * second)
+        #expect(cluster.counts.redrawn >= 1)
+        expectAgreement(cluster, within: 60, "five peers")
+        #expect(cluster.present.count == 5)
+    }
+
+    @Test("hashicorp/consul#529, hashicorp/memberlist#282: who advertises a wrong address hears of it within ten seconds")
+    func wrongAddress() {
+        let cluster = cluster(3)
+        #expect(cluster.counts.unreachable == 0)
+        cluster.start(seat: 4, advertised: SimulatedCluster.address(50_000))
+        cluster.advance(by: 10 * second)
+        #expect(cluster.counts.unreachable >= 1)
+    }
 }

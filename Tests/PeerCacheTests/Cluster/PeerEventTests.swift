@@ -42,7 +42,6 @@ private final class Heard: Sendable {
             return
         }
         #expect(member.id == id && member.name == "second" && member.address.hasPrefix("127.0.0.1:"))
-        #expect(both[0].contains(.leaving(id: id)))
     }
 
     @Test func whoReadsTooSlowlyGetsASnapshotInPlaceOfWhatWasLost() async {

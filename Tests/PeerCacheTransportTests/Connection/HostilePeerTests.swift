@@ -130,7 +130,7 @@ import WireSamples
             let isWritten = try await RawPeer.blocking { (1...5).allSatisfy { _ in peer.value.write(flood) } }
             #expect(isWritten)
             // Nothing waits for ever, and the connection lives.
-            _ = peer.value.write(SampleFrame.bytes(of: [.gossip(.heartbeat(digest: 1)), .request(OwnedRequest(kind: .readClock))]))
+            _ = peer.value.write(SampleFrame.bytes(of: [.gossip(.ping(sequence: 1, placement: 1, claims: [])), .request(OwnedRequest(kind: .readClock))]))
             #expect(try await eventually { bench.handler.requests == 1 && connection.gossipQueued == 0 })
             #expect(connection.gossipQueuedMost <= PeerConnection.gossipQueuedMax)
         }

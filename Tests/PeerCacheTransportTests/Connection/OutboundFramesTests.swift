@@ -96,7 +96,7 @@ import WireSamples
             ),
             ("chunks", { frames, _ in frames.append(chunk: empty, id: 0, isResponse: false) }),
             ("invalidations", { frames, _ in frames.append(WireInvalidation(cache: empty, key: empty, stamp: .zero)) }),
-            ("heartbeats", { frames, _ in frames.append(GossipMessage.heartbeat(digest: 0)) }),
+            ("pings", { frames, _ in frames.append(GossipMessage.ping(sequence: 1, placement: 0, claims: [])) }),
             ("syncs", { frames, _ in frames.append(GossipMessage.sync(members: [member], wantsReply: false)) }),
         ]
         for (name, append) in appends {

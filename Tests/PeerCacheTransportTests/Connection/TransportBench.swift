@@ -24,7 +24,7 @@ final class TransportBench: Sendable {
         // A test's peer says only what the test needs, however slow the machine is.
         configuration.limits.silentMax = .seconds(100)
         limits(&configuration.limits)
-        (configuration.gossip.quietAfter, configuration.gossip.silentAfter) = (.seconds(100), .seconds(200))
+        configuration.gossip.period = .seconds(60)
         transport = PeerTransport(configuration, clock: ClusterClock(), directory: ConnectionDirectory(), requestHandler: handler)
         port = try await transport.start().port
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import PeerCacheBenchSupport
 
 /// The tables of `GOSSIP.md` §14 in the simulator.
@@ -21,6 +22,7 @@ struct GossipCommand: AsyncParsableCommand {
     @Option(help: "Crashes per row.") var crashes: Int?
     @Option(help: "Virtual hours without failures; 1: 100 h up to 16 members, 10 h at 128, 1 h at 1,000.") var hours: Double?
     @Option(help: "Live peers whose connections are reset, per row.") var resets: Int?
+    @Option(help: "Random scenarios.") var scenarios: Int?
     @Option(help: "Rows that run at once; figures in real time are right with 1.") var threads = 1
     @Option(help: "Of all rows.") var seed: UInt64 = 1
 
@@ -37,9 +39,10 @@ struct GossipCommand: AsyncParsableCommand {
         if let crashes { options.crashes = crashes }
         if let hours { options.hoursScale = hours }
         if let resets { options.resets = resets }
+        if let scenarios { options.scenarios = scenarios }
         options.compares = !alone
         options.seed = seed
-        guard options.crashes >= 1, options.hoursScale > 0, options.resets >= 1 else {
+        guard options.crashes >= 1, options.hoursScale > 0, options.resets >= 1, options.scenarios >= 1 else {
             throw ValidationError("all numbers must be positive")
         }
         return options
@@ -52,6 +55,9 @@ struct GossipCommand: AsyncParsableCommand {
         }
     }
 
+    /// At once, also into a file: a full run takes minutes.
+    private func write(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+
     private struct Line: Encodable {
         var metric: String
         var value: Double
@@ -63,7 +69,7 @@ struct GossipCommand: AsyncParsableCommand {
 
     func run() async throws {
         let machine = Machine(peers: [:])
-        if json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
+        write(json ? Report.encoded(["machine": machine]) : machine.description)
         var missed = 0
         await GossipBars.run(try options(), threads: threads) { figure in
             if figure.isMet == false { missed += 1 }
@@ -71,10 +77,10 @@ struct GossipCommand: AsyncParsableCommand {
             if json {
                 let line = Line(
                     metric: figure.metric, value: value, unit: figure.unit, bar: figure.bar, met: figure.isMet, basis: figure.basis)
-                print(Report.encoded(line))
+                write(Report.encoded(line))
             } else {
                 let bar = figure.bar.map { "bar \($0), \(figure.isMet == true ? "met" : "missed")" } ?? "no bar"
-                print("\(figure.metric)  \(value) \(figure.unit)  \(bar)  (\(figure.basis))")
+                write("\(figure.metric)  \(value) \(figure.unit)  \(bar)  (\(figure.basis))")
             }
         }
         Report.progress("\(missed) bars missed")

@@ -1,0 +1,40 @@
+/// Once per period: what nobody waits for.
+extension GossipMachine {
+    private static let historyEvery = Duration.seconds(10)
+    private static let historyMax = 7
+
+    mutating func keepHouse() {
+        let now = now
+        moveCutoff()
+        refreshWatched()
+        if idleAt.map({ $0 <= now }) ?? true {
+            idleAt = now + Self.historyEvery
+            closeIdle()
+        }
+        dropOldSyncs()
+        noteIsolation()
+        rests.removeAll { _, until in until <= now }
+    }
+
+    /// Whether more than half of the members of a minute ago are suspect or dead here. Who left does not count.
+    private mutating func noteIsolation() {
+        if historyAt.map({ $0 <= now }) ?? true {
+            historyAt = now + Self.historyEvery
+            if placedHistory.count >= Self.historyMax { placedHistory.removeFirst() }
+            placedHistory.append(Placed(others: placedCount - 1, left: leftCount))
+        }
+        guard let then = placedHistory.max(by: { $0.others < $1.others }) else { return }
+        let expected = then.others - (leftCount - then.left), alive = placedCount - 1 - suspectCount
+        let isNow = expected > 0 && 2 * alive < expected
+        if isNow, !isIsolated { emit(.isolated) }
+        isIsolated = isNow
+    }
+
+    /// A reading of the table.
+    struct Placed: Sendable {
+        /// Members that held slots, without this peer.
+        var others: Int
+        /// Members that ever left.
+        var left: Int
+    }
+}
