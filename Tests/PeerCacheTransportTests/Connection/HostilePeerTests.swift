@@ -130,7 +130,8 @@ import WireSamples
             let isWritten = try await RawPeer.blocking { (1...5).allSatisfy { _ in peer.value.write(flood) } }
             #expect(isWritten)
             // Nothing waits for ever, and the connection lives.
-            _ = peer.value.write(SampleFrame.bytes(of: [.gossip(.ping(sequence: 1, placement: 1, claims: [])), .request(OwnedRequest(kind: .readClock))]))
+            let ping = GossipMessage.ping(sequence: 1, placement: 1, claims: [])
+            _ = peer.value.write(SampleFrame.bytes(of: [.gossip(ping), .request(OwnedRequest(kind: .readClock))]))
             #expect(try await eventually { bench.handler.requests == 1 && connection.gossipQueued == 0 })
             #expect(connection.gossipQueuedMost <= PeerConnection.gossipQueuedMax)
         }
