@@ -30,6 +30,9 @@ let package = Package(
         // Generated from peer.proto, which names the command.
         .target(name: "CPeerWire", dependencies: ["CProtobufC"], exclude: ["peer.proto"]),
 
+        // SRV records, which getaddrinfo does not know.
+        .target(name: "CServiceRecords", linkerSettings: [.linkedLibrary("resolv")]),
+
         // A number for each thread, for lines that one thread alone writes.
         .target(name: "CThreadNumber"),
 
@@ -40,7 +43,7 @@ let package = Package(
         .target(
             name: "PeerCacheTransport",
             dependencies: [
-                "PeerCacheCore",
+                "CServiceRecords", "PeerCacheCore",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Crypto", package: "swift-crypto"),

@@ -114,6 +114,7 @@ extension CachePeerConfiguration {
             case none
             case peers([String])
             case dns(String, port: Int)
+            case services(String)
             case custom(any PeerDiscovery)
         }
         let kind: Kind
@@ -124,6 +125,9 @@ extension CachePeerConfiguration {
         public static func peers(_ addresses: [String]) -> Discovery { Discovery(kind: .peers(addresses)) }
         /// Every A and AAAA address of a name, for example of a headless service; resolved again each time.
         public static func dns(_ name: String, port: Int) -> Discovery { Discovery(kind: .dns(name, port: port)) }
+        /// Every target of the SRV records of a name such as `_cache._tcp.shop.default.svc.cluster.local`, with their ports; resolved again
+        /// each time.
+        public static func dns(service name: String) -> Discovery { Discovery(kind: .services(name)) }
         /// A source of the application's own.
         public static func custom(_ source: any PeerDiscovery) -> Discovery { Discovery(kind: .custom(source)) }
     }

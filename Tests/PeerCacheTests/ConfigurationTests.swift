@@ -29,6 +29,7 @@ import Testing
         Case(property: "leaveGrace", value: "301") { $0.leaveGrace = .seconds(301) },
         Case(property: "discovery", value: "10.0.0.1") { $0.discovery = .peers(["10.0.0.1"]) },
         Case(property: "discovery", value: "::1:7600") { $0.discovery = .peers(["::1:7600"]) },
+        Case(property: "discovery", value: "service: \"\"") { $0.discovery = .dns(service: "") },
         Case(property: "discovery", value: "port: 0") { $0.discovery = .dns("cache.local", port: 0) },
         Case(property: "security", value: "0.0.0.0") {
             $0.security = nil

@@ -110,6 +110,13 @@ extension CachePeerConfiguration.Discovery {
                     .invalidConfiguration, "discovery is .dns(\"\(name)\", port: \(port)); use a host name and a port of 1...65535")
             }
             return { try await AddressResolver.addresses(of: name, port: port) }
+        case .services(let name):
+            guard !name.isEmpty, name.utf8.count <= 253 else {
+                throw PeerCacheError(
+                    .invalidConfiguration,
+                    "discovery is .dns(service: \"\(name)\"); use a name of 1...253 bytes, for example \"_cache._tcp.shop\"")
+            }
+            return { try await AddressResolver.services(of: name) }
         case .custom(let source):
             return { try await Self.resolve(try Self.parse(try await source.peers())) }
         }

@@ -1,3 +1,4 @@
+internal import CServiceRecords
 package import NIOCore
 internal import NIOPosix
 package import PeerCacheCore
@@ -23,6 +24,34 @@ package enum AddressResolver {
     package static func addresses(of host: String, port: UInt16) async throws -> [PeerAddress] {
         if (try? SocketAddress(ipAddress: host, port: Int(port))) != nil { return [PeerAddress(host: host, port: port)] }
         return try await NIOThreadPool.singleton.runIfActive { try lookUp(host, port) }
+    }
+
+    /// Every address that the SRV records of a service name (RFC 2782), with their ports, without repetition. Priorities and weights say
+    /// nothing here: members are all alike.
+    /// - Parameter serverPort: of a name server on 127.0.0.1 to ask in place of the system's; 0: the system's.
+    package static func services(of name: String, serverPort: UInt16 = 0) async throws -> [PeerAddress] {
+        try await NIOThreadPool.singleton.runIfActive {
+            var records = [peercache_service](repeating: peercache_service(), count: servicesMax)
+            var reason: UnsafePointer<CChar>?
+            let found = peercache_services(name, serverPort, &records, CInt(servicesMax), &reason)
+            guard found >= 0 else {
+                throw AddressResolutionError(host: name, reason: reason.map { String(cString: $0) } ?? "unknown")
+            }
+            var addresses: [PeerAddress] = []
+            var failure: (any Error)?
+            for record in records.prefix(min(Int(found), servicesMax)) {
+                // One name that cannot be resolved does not hide the others: pods come and go.
+                do { addresses += try lookUp(text(record), record.port) } catch { failure = error }
+            }
+            if addresses.isEmpty, let failure { throw failure }
+            return addresses.enumerated().filter { addresses.firstIndex(of: $0.element) == $0.offset }.map(\.element)
+        }
+    }
+
+    private static let servicesMax = 1024
+
+    private static func text(_ record: peercache_service) -> String {
+        withUnsafeBytes(of: record.target) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
 
     private static func lookUp(_ host: String, _ port: UInt16) throws -> [PeerAddress] {
