@@ -15,8 +15,9 @@ public final class CachePeer: Service, Sendable {
 
     /// Checks the configuration; opens nothing.
     /// - Throws: `.invalidConfiguration`, with the property, its value and what to write instead.
-    public init(configuration: CachePeerConfiguration) throws {
-        let me = PeerID.random()
+    public convenience init(configuration: CachePeerConfiguration) throws { try self.init(configuration: configuration, me: .random()) }
+
+    init(configuration: CachePeerConfiguration, me: PeerID) throws {
         let validated = try configuration.validated(me: me)
         core = try PeerCore(configuration: configuration, validated: validated, me: me)
         transport = PeerTransport(
@@ -69,7 +70,8 @@ public final class CachePeer: Service, Sendable {
     /// Runs the peer: listens, joins the cluster, answers. Returns after graceful shutdown, during which it tells the others that it leaves and
     /// still answers for `leaveGrace`; a cancelled task makes it leave at once. A peer runs once.
     ///
-    /// - Throws: `.addressUnavailable` with the system's error; `.invalidConfiguration` of a cache registered before; `.alreadyRunning`.
+    /// - Throws: `.addressUnavailable` with the system's error; `.invalidConfiguration` of a cache registered before; `.alreadyRunning`;
+    ///   `.duplicateIdentity` when another process turns out to use this peer's id, as after a virtual machine was cloned.
     public func run() async throws {
         guard core.beginStarting() else {
             throw PeerCacheError(.alreadyRunning, "run() was called before; make a new CachePeer to run again")
@@ -88,22 +90,39 @@ public final class CachePeer: Service, Sendable {
                 LogKey.cluster.rawValue: "\(core.configuration.cluster)", LogKey.peer.rawValue: "\(core.me)",
                 LogKey.address.rawValue: "\(address)",
             ])
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await self.transport.run() }
+        let hasTwin = await withTaskGroup(of: Ending?.self) { group in
+            group.addTask {
+                await self.transport.run()
+                return nil
+            }
             group.addTask { await self.followMembers() }
-            group.addTask { await self.logEvents() }
+            group.addTask { await self.followEvents() }
             group.addTask {
                 var housekeeping = Housekeeping(core: self.core)
                 await housekeeping.run()
+                return nil
+            }
+            group.addTask {
+                try? await gracefulShutdown()  // or cancellation
+                return .asked
             }
             core.setPhase(.running)
-            try? await gracefulShutdown()  // or cancellation
+            var ending: Ending? = nil
+            while ending == nil, let ended = await group.next() { ending = ended }
             await leave()
             group.cancelAll()
+            return ending == .twin
         }
         core.events.finish()
         for cache in core.caches { cache.stop() }
+        if hasTwin {
+            throw PeerCacheError(
+                .duplicateIdentity, "another process uses the id \(core.me): a copy of this one's memory; a new CachePeer draws a new id")
+        }
     }
+
+    /// Why ``run()`` ends.
+    private enum Ending { case asked, twin }
 
     private func start() async throws -> PeerAddress {
         core.connect(
@@ -135,18 +154,22 @@ public final class CachePeer: Service, Sendable {
         core.logger.info("cache peer has left", metadata: [LogKey.peer.rawValue: "\(core.me)"])
     }
 
-    private func followMembers() async {
+    private func followMembers() async -> Ending? {
         for await view in transport.views { updater.update(core, view: view) }
+        return nil
     }
 
-    private func logEvents() async {
+    private func followEvents() async -> Ending? {
         for await event in transport.events {
             if case .selfRefuted = event { updater.forgetEverything(core) }
             MembershipLog.write(event, to: core.logger)
             core.events.send(PeerEvent(event)) {
                 (transport.view?.members ?? []).filter(\.status.isPresent).map { PeerEvent.Member($0.record) }
             }
+            // Two processes would stamp different values alike.
+            if event == .duplicateIdentity { return .twin }
         }
+        return nil
     }
 }
 

@@ -58,6 +58,7 @@ extension CachePeerConfiguration {
             transport.advertisedHost = advertise?.host
             transport.advertisedPort = advertise.flatMap { $0.port == 0 ? nil : UInt16($0.port) }
             transport.discovery = discovery
+            transport.gossip = GossipConfiguration(profile: failureDetection.profile)
             let nearBytes = memory.bytes / 8
             let storeBytes = memory.bytes - nearBytes - memory.bytes / 8  // the last eighth is for buffers (SECURITY.md §4)
             let valueBytesMax = min(limits.valueBytesMax, storeBytes / 8)
