@@ -15,8 +15,9 @@ public struct CacheOptions: Sendable, Hashable {
     /// How long a decoded object of any key may be used in this process without asking the owner; zero: no near copies. Default 1 s.
     /// Writes and removals reach near copies within milliseconds; this bounds what a lost message can do.
     public var nearFor: Duration
-    /// The most memory that this peer's store gives to the cache, at least 1 MiB; nil: as much as the other caches leave. A ceiling and not a
-    /// reserve, for at most 64 caches of a peer. Near copies do not count. Default nil.
+    /// The most memory that this peer's store gives to the cache's values, 56 bytes and some rounding for each included, at least 1 MiB; nil:
+    /// as much as the other caches leave. A ceiling and not a reserve. Values larger than it are not stored; near copies do not count. A peer
+    /// has it for 64 caches at most: the next fails with `.invalidConfiguration`. Need not be equal on all peers. Default nil.
     public var memoryMax: CachePeerConfiguration.ByteCount?
     /// A loader that takes longer fails its waiters and frees the key, 1 ms...10 min. Default 10 s.
     public var loadTimeout: Duration

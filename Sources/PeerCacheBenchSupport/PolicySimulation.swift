@@ -64,8 +64,8 @@ public final class PolicySimulation {
         }
         let handle = entries.add(id: id, hash: hash(id), cost: size)
         handles[id] = handle
+        clock.inserted(entries: policy.count + 1)
         policy.inserted(handle, explicit: false, era: clock.era, entries)
-        clock.inserted(entries: policy.count)
         if policy.isResizeDue { policy.resize(memory) }
         return false
     }

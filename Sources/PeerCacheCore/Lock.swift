@@ -24,7 +24,7 @@ package struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
         var attributes = pthread_mutexattr_t()
         pthread_mutexattr_init(&attributes)
         #if canImport(Glibc)
-        // Who has to wait turns a little before it sleeps: sections are shorter than a sleep and a waking.
+        // Who has to wait turns a little before it sleeps: nearly all sections are shorter than a sleep and a waking.
         pthread_mutexattr_settype(&attributes, CInt(PTHREAD_MUTEX_ADAPTIVE_NP))
         #endif
         pthread_mutex_init(mutex, &attributes)

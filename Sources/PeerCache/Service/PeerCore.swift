@@ -121,6 +121,8 @@ final class PeerCore: Sendable {
     /// The cache of this name: made now, or the one that exists if it is of the same types.
     func register(_ name: String, options: CacheOptions, types: CacheTypes, loader: CacheCore.ErasedLoader?) -> CacheCore {
         let secret = hashKey.hashSecret(cache: name)
+        // Outside the lock: it may evict. Twice at once comes to the same.
+        let (index, problem) = cache(named: name) == nil ? place(name, options) : (CacheIndex(0), nil)
         let (cache, changed): (CacheCore, (@Sendable () -> Void)?) = state.withLock { state in
             if let existing = state.byName[name] {
                 if existing.types == types { return (existing, nil) }
@@ -133,26 +135,29 @@ final class PeerCore: Sendable {
                         failure: failure), nil
                 )
             }
-            var failure: PeerCacheError?
-            var index = CacheIndex(0)
-            do throws(PeerCacheError) { try options.validate(cache: name) } catch { failure = error }
-            if failure == nil {
-                do {
-                    index = try store.register(name)
-                    if let memoryMax = options.memoryMax { try store.setQuota(index, memoryMax.bytes) }
-                } catch {
-                    failure = PeerCacheError(.invalidConfiguration, "cache \"\(name)\": \(error)", underlying: error)
-                }
-            }
             let cache = CacheCore(
-                peer: self, name: name, index: index, options: options, types: types, secret: secret, loader: loader, failure: failure)
+                peer: self, name: name, index: index, options: options, types: types, secret: secret, loader: loader, failure: problem)
             state.byName[name] = cache
             state.caches.append(cache)
-            if failure == nil { state.byHash[publicHash(name)] = cache }
+            if problem == nil { state.byHash[publicHash(name)] = cache }
             return (cache, state.cachesChanged)
         }
         changed?()
         return cache
+    }
+
+    private func cache(named name: String) -> CacheCore? { state.withLock { $0.byName[name] } }
+
+    /// A place for the cache in the store, or why there is none.
+    private func place(_ name: String, _ options: CacheOptions) -> (CacheIndex, PeerCacheError?) {
+        do throws(PeerCacheError) { try options.validate(cache: name) } catch { return (CacheIndex(0), error) }
+        do {
+            let index = try store.register(name)
+            if let memoryMax = options.memoryMax { try store.setQuota(index, memoryMax.bytes) }
+            return (index, nil)
+        } catch {
+            return (CacheIndex(0), PeerCacheError(.invalidConfiguration, "cache \"\(name)\": \(error)", underlying: error))
+        }
     }
 }
 

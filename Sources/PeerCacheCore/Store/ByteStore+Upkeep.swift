@@ -33,21 +33,25 @@ extension ByteStore {
         return dropped
     }
 
-    /// Evicts down to a limit that was lowered, collects the oldest tombstones above 5 % of the limit, drops entries of cleared caches, and
-    /// makes room for the policy's own tables: in this order, until entries of `bytesMax` bytes were dropped or looked at.
+    /// Fits the policy's own tables to what is held, evicts down to a limit that was lowered, collects the oldest tombstones above 5 % of the
+    /// limit, and drops entries of cleared caches: in this order, until entries of `bytesMax` bytes were dropped or looked at.
     /// - Returns: whether work is left.
     package func sweep(now: Tick, bytesMax: Int) -> Bool {
         upkeep.withLock { upkeep in
             var left = bytesMax
-            return shrink(&upkeep, &left) || collect(&upkeep, &left) || clear(&upkeep, &left) || fitOrders(&left)
+            return fitOrders(&left) || shrink(&upkeep, &left) || collect(&upkeep, &left) || clear(&upkeep, &left)
         }
     }
 
-    /// Sets the limit and returns at once; nothing more is taken above it, and ``sweep(now:bytesMax:)`` gives back what is. A limit below
+    /// Sets the limit and returns; nothing more is taken above it, and ``sweep(now:bytesMax:)`` gives back what is. A limit below
     /// the store's smallest is raised to that: 1 MiB, more for a store that was made larger (8 MiB from there on, 64 KiB per shard).
-    package func setLimit(_ bytes: Int) { shared.budget.pointee.setLimit(max(limitFloor, bytes)) }
+    package func setLimit(_ bytes: Int) {
+        let isLower = bytes < shared.budget.pointee.limit
+        shared.budget.pointee.setLimit(max(limitFloor, bytes))
+        if isLower { for number in 0..<shardCount { cells[number].lock.withLock { $0.order.expectNothing() } } }
+    }
 
-    /// State and counters. O(shards), one lock after the other.
+    /// State and counters. O(shards × caches), one lock after the other.
     package var memory: StoreMemory {
         var memory = StoreMemory()
         memory.limit = shared.budget.pointee.limit
@@ -114,8 +118,10 @@ extension ByteStore {
                 if left <= 0 { return true }
                 left -= Arena.pageBytes
                 if isGranted { continue }
+                if shared.budget.pointee.isExceeded { break }  // they shrink with the values
                 guard makePages(1, from: number, except: nil) > 0 else { return false }
                 // Less than a piece comes from the heap.
+                guard cells[number].lock.withLock({ $0.order.pages == 0 }) else { continue }
                 _ = shared.arena.pointee.trim(shared.budget.pointee, for: CountedMemory.heapCharge(LineTable.pieceBytes))
             }
         }

@@ -82,7 +82,7 @@ extension ByteStore {
             rounds += 1
             switch step {
             case .done(let result, let stamp):
-                if cell.pointee.quota.load(ordering: .relaxed) > 0, result == .stored {
+                if cell.pointee.quota.load(ordering: .relaxed) > 0, result == .stored, !request.isTombstone {
                     keepQuota(request.id.cache.value, from: request.id.slot.index &>> shardShift &+ 1)
                 }
                 return (result, stamp)

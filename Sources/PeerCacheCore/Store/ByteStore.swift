@@ -100,6 +100,7 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
 
     private static var cellCharge: Int {
         MemoryLayout<ShardCell>.stride + AllocatorClass.charge(MemoryLayout<Shard>.stride) + AllocatorClass.charge(64)
+            + ValueOrder.setCharge
     }
 
     private static func sharedCharge(_ shards: Int) -> Int {

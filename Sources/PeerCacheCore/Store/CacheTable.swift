@@ -14,6 +14,10 @@ struct CacheCounts: ~Copyable {
     private let entries = Atomic<Int>(0)
     private let tombstones = Atomic<Int>(0)
     private let bytes = Atomic<Int>(0)
+    private let valueBytes = Atomic<Int>(0)
+
+    /// Of these, those of values: what a quota bounds.
+    var valueBytesNow: Int { valueBytes.load(ordering: .relaxed) }
 
     @inline(__always)
     func add(bytes more: Int, isTombstone: Bool, sign: Int) {
@@ -22,13 +26,14 @@ struct CacheCounts: ~Copyable {
             tombstones.store(tombstones.load(ordering: .relaxed) &+ sign, ordering: .relaxed)
         } else {
             entries.store(entries.load(ordering: .relaxed) &+ sign, ordering: .relaxed)
+            valueBytes.store(valueBytes.load(ordering: .relaxed) &+ more, ordering: .relaxed)
         }
     }
 
     var usage: CacheUsage {
         CacheUsage(
             entries: entries.load(ordering: .relaxed), tombstones: tombstones.load(ordering: .relaxed),
-            bytes: bytes.load(ordering: .relaxed))
+            bytes: bytes.load(ordering: .relaxed), valueBytes: valueBytesNow)
     }
 }
 
@@ -103,6 +108,13 @@ struct CacheTable: ~Copyable {
         return counts + (shard &* Self.perPage &+ Int(cache) % Self.perPage)
     }
 
+    /// Bytes of the cache's values in all shards. O(shards).
+    func valueBytes(_ cache: UInt16) -> Int {
+        var bytes = 0
+        for shard in 0..<shards { bytes &+= counts(cache, shard: shard)?.pointee.valueBytesNow ?? 0 }
+        return bytes
+    }
+
     /// What all shards hold of the cache. O(shards).
     func usage(_ cache: UInt16) -> CacheUsage {
         var usage = CacheUsage()
@@ -111,6 +123,7 @@ struct CacheTable: ~Copyable {
             usage.entries &+= part.entries
             usage.tombstones &+= part.tombstones
             usage.bytes &+= part.bytes
+            usage.valueBytes &+= part.valueBytes
         }
         return usage
     }

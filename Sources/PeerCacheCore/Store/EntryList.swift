@@ -1,4 +1,4 @@
-/// Doubly linked through `newer` and `older` of the entries: values in order of use, or tombstones in order of writing. All O(1).
+/// Tombstones in order of writing, doubly linked through `newer` and `older` of the entries. All O(1).
 struct EntryList {
     /// Newest and oldest entry, 0 when empty.
     private(set) var front: UInt32 = 0
@@ -18,13 +18,6 @@ struct EntryList {
         let (newer, older) = (entries[handle].newer, entries[handle].older)
         if newer != 0 { entries[newer].older = older } else { front = older }
         if older != 0 { entries[older].newer = newer } else { back = newer }
-    }
-
-    @inline(__always)
-    mutating func moveToFront(_ handle: UInt32, _ entries: EntryMemory) {
-        guard handle != front else { return }
-        unlink(handle, entries)
-        pushFront(handle, entries)
     }
 
     /// The entry lies at `handle` now: tell its neighbours.

@@ -20,6 +20,7 @@ extension ByteStore {
                 usage[cache, default: CacheUsage()].entries += more.entries
                 usage[cache, default: CacheUsage()].tombstones += more.tombstones
                 usage[cache, default: CacheUsage()].bytes += more.bytes
+                usage[cache, default: CacheUsage()].valueBytes += more.valueBytes
             }
         }
         if usedPages + pages.free != pages.counted { return "\(usedPages) pages in shards, \(pages.free) free, \(pages.counted) in all" }
@@ -91,6 +92,7 @@ extension Shard {
             recount.usage[entry.cache, default: CacheUsage()].tombstones += 1
         } else {
             recount.usage[entry.cache, default: CacheUsage()].entries += 1
+            recount.usage[entry.cache, default: CacheUsage()].valueBytes += charge(entry)
         }
         recount.items[Int(SizeClass.entry)] += 1
         recount.items[Int(layout.firstClass)] += 1

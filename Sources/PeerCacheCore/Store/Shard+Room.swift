@@ -94,48 +94,9 @@ extension Shard {
         return slice
     }
 
-    // MARK: Quotas
-
-    /// Gives the values of a cache lists of their own, or takes those away. Nothing changes when it is so already. O(entries).
-    mutating func setHasQuota(_ hasQuota: Bool, _ cache: UInt16) {
-        guard order.hasSet(of: cache) != hasQuota else { return }
-        let values = handles(ofValuesOf: cache)
-        for handle in values { order.removed(handle, entries) }
-        if hasQuota { order.addSet(for: cache) } else { order.removeSet(of: cache, CountedMemory(shared)) }
-        for handle in values.reversed() { order.relisted(handle, entries) }
-        publishAge()
-    }
-
-    /// From the last used on.
-    private func handles(ofValuesOf cache: UInt16) -> [UInt32] {
-        order.lists.flatMap { list in
-            var (handles, handle) = ([UInt32](), list.front)
-            while handle != 0 {
-                if entries[handle].cache == cache { handles.append(handle) }
-                handle = entries[handle].older
-            }
-            return handles
-        }
-    }
-
-    /// Evicts values of a cache with a quota until `bytes` are free, but no more than 256.
-    /// - Returns: bytes freed.
-    mutating func evict(_ cache: UInt16, bytes: Int) -> Int {
-        var (freed, dropped) = (0, 0)
-        while freed < bytes, dropped < Self.evictionsMax {
-            let victim = order.victim(of: cache, sparing: 0, entries)
-            guard victim != 0 else { break }
-            freed += charge(entries[victim])
-            drop(victim, .evicted)
-            dropped += 1
-        }
-        publishAge()
-        return freed
-    }
-
     /// Tells the other shards how old the oldest value is. Hits do not: what they read may be older than the truth.
     @inline(__always)
-    func publishAge() { shared.ages.pointee.publish(number, order.oldestUse(entries)) }
+    mutating func publishAge() { shared.ages.pointee.publish(number, order.oldestUse(entries)) }
 
     // MARK: Emptying pages
 

@@ -34,6 +34,7 @@ extension Shard {
 
         let isTooLarge =
             request.key.count > WriteRequest.keyBytesMax || request.value.count > shared.budget.pointee.valueBytesMax
+            || !makeQuotaRoom(request, sparing: found)
         var hasRoom = false
         if !isTooLarge, !isDeadWhateverTheStamp(request) {
             switch makeRoom(request, &found, &pending, mayWait: mayWait, mayChooseDonor: mayChooseDonor) {
@@ -149,7 +150,7 @@ extension Shard {
             order.replaced(handle, costBefore: replaced.cost, explicit: request.isExplicit, entries)
         } else {
             order.inserted(handle, explicit: request.isExplicit, count: counts.entries, now: request.now, entries)
-            if order.isResizeDue { order.resize(CountedMemory(shared)) }
+            if order.isResizeDue { order.resizeUnlessRefused(CountedMemory(shared)) }
         }
     }
 }

@@ -96,11 +96,14 @@ package struct CacheUsage: Hashable, Sendable {
     package var tombstones = 0
     /// Bytes of values and tombstones: 56 each for entry and index, and key and value with their rounding.
     package var bytes = 0
+    /// Of these, those of values.
+    package var valueBytes = 0
 
-    package init(entries: Int = 0, tombstones: Int = 0, bytes: Int = 0) {
+    package init(entries: Int = 0, tombstones: Int = 0, bytes: Int = 0, valueBytes: Int = 0) {
         self.entries = entries
         self.tombstones = tombstones
         self.bytes = bytes
+        self.valueBytes = valueBytes
     }
 }
 

@@ -15,12 +15,17 @@ struct ValueOrder: ~Copyable {
     /// The shared set, then those of ``owners``.
     private var sets: UnsafeMutablePointer<EvictionPolicy>
     private var owners: [UInt16] = []
+    /// The set with the longest unused value, looked up again from time to time; only of interest when there are several.
+    private var oldestPosition = 0
+    private var looksUntilOldest = 0
+    /// Sketches or ghosts got no memory the last time.
+    private var isRefused = false
     private let published: ReaderEra
     private let began: UnsafeMutablePointer<UInt32>
 
     /// - Parameters:
     ///   - isExact: each hit moves, under ``PolicyKind/lru``.
-    ///   - entriesExpected: how many there will be when memory runs out, at least.
+    ///   - entriesExpected: how many there will be when memory runs out, roughly and rather too few.
     ///   - table: ``tableBytes`` zero bytes that live as long.
     init(
         _ kind: PolicyKind, isExact: Bool, seed: UInt64, entriesExpected: Int, published: ReaderEra, table: UnsafeMutableRawPointer
@@ -59,11 +64,6 @@ struct ValueOrder: ~Copyable {
         sets[position(handle, entries)].inserted(handle, explicit: explicit, era: clock.era, entries)
     }
 
-    /// A value that was taken out of its list for its cache to get others.
-    mutating func relisted(_ handle: UInt32, _ entries: EntryMemory) {
-        sets[position(handle, entries)].inserted(handle, explicit: true, era: clock.era, entries)
-    }
-
     @inline(__always)
     mutating func hit(_ handle: UInt32, _ entries: EntryMemory) {
         sets[position(handle, entries)].hit(handle, era: clock.era, entries)
@@ -81,13 +81,6 @@ struct ValueOrder: ~Copyable {
 
     // MARK: Victims
 
-    /// Values in the lists.
-    var count: Int {
-        var count = 0
-        for position in 0..<setCount { count &+= sets[position].count }
-        return count
-    }
-
     /// The value to go next, 0 when there is none but `spared`. It must go: the policy has taken its decision.
     /// - Parameter incoming: cost of the value that needs the room, 0 when memory is given away.
     @inline(__always)
@@ -99,7 +92,7 @@ struct ValueOrder: ~Copyable {
 
     /// From the set with the longest unused value: a quota is a ceiling, not a reserve.
     private mutating func victimOfSets(incoming: Int, sparing spared: UInt32, _ entries: EntryMemory) -> UInt32 {
-        let first = oldestSet(entries) ?? 0
+        let first = oldestSet(entries)
         for step in 0..<setCount {
             let victim = sets[(first + step) % setCount].victim(incoming: incoming, sparing: spared, era: clock.era, entries)
             if victim != 0 { return victim }
@@ -108,25 +101,30 @@ struct ValueOrder: ~Copyable {
     }
 
     /// The next value of this cache, 0 when it has no quota, or no value but `spared`.
-    mutating func victim(of cache: UInt16, sparing spared: UInt32, _ entries: EntryMemory) -> UInt32 {
+    mutating func victim(of cache: UInt16, incoming: Int, sparing spared: UInt32, _ entries: EntryMemory) -> UInt32 {
         guard let owner = owners.firstIndex(of: cache) else { return 0 }
-        return sets[owner + 1].victim(incoming: 0, sparing: spared, era: clock.era, entries)
+        return sets[owner + 1].victim(incoming: incoming, sparing: spared, era: clock.era, entries)
     }
 
-    private func oldestSet(_ entries: EntryMemory) -> Int? {
-        var oldest: (position: Int, tick: UInt32)? = nil
+    /// The set with the longest unused value, as it was up to 64 questions ago.
+    private mutating func oldestSet(_ entries: EntryMemory) -> Int {
+        looksUntilOldest -= 1
+        if looksUntilOldest > 0, oldestPosition < setCount, sets[oldestPosition].oldest != 0 { return oldestPosition }
+        looksUntilOldest = 64
+        var oldest: UInt32? = nil
         for position in 0..<setCount where sets[position].oldest != 0 {
             let tick = began[Int(entries.era(sets[position].oldest))]
-            if let best = oldest, Tick(best.tick).distance(to: Tick(tick)) >= 0 { continue }
-            oldest = (position, tick)
+            if let oldest, Tick(oldest).distance(to: Tick(tick)) >= 0 { continue }
+            (oldestPosition, oldest) = (position, tick)
         }
-        return oldest?.position
+        return min(oldestPosition, setCount - 1)
     }
 
-    /// About when the oldest value was last used; nil when there is none.
+    /// About when the oldest value was last used; nil when there is none. Hits do not count under ``PolicyKind/s3fifo``, and a value that was
+    /// left where it is for more than 16 turnovers looks younger.
     @inline(__always)
-    func oldestUse(_ entries: EntryMemory) -> UInt32? {
-        let oldest = owners.isEmpty ? sets.pointee.oldest : oldestSet(entries).map { sets[$0].oldest } ?? 0
+    mutating func oldestUse(_ entries: EntryMemory) -> UInt32? {
+        let oldest = owners.isEmpty ? sets.pointee.oldest : sets[oldestSet(entries)].oldest
         return oldest == 0 ? nil : began[Int(entries.era(oldest))]
     }
 
@@ -139,20 +137,37 @@ struct ValueOrder: ~Copyable {
         owners.isEmpty ? 0 : (owners.firstIndex(of: entries[handle].cache) ?? -1) + 1
     }
 
-    /// Gives the cache a list set of its own. None of its values may be in a list; see ``Shard/setQuota(_:)``.
-    mutating func addSet(for cache: UInt16) {
+    /// Gives the cache a list set of its own, and moves its values there as they are.
+    mutating func addSet(for cache: UInt16, _ entries: EntryMemory) {
         let larger = UnsafeMutablePointer<EvictionPolicy>.allocate(capacity: setCount + 1)
         larger.moveInitialize(from: sets, count: setCount)
         (larger + setCount).initialize(to: EvictionPolicy(kind, seed: seed &+ UInt64(cache) &+ 1, movesOnEveryHit: isExact))
         sets.deallocate()
         sets = larger
         owners.append(cache)
+        move(cache, from: 0, to: setCount - 1, entries)
     }
 
-    /// Takes it away again. None of its values may be in a list.
-    mutating func removeSet(of cache: UInt16, _ memory: CountedMemory) {
+    /// Moves the values of a cache from set to set, each into the list that corresponds to its own, in their order.
+    private func move(_ cache: UInt16, from source: Int, to target: Int, _ entries: EntryMemory) {
+        for list in sets[source].lists {
+            var handle = list.back
+            while handle != 0 {
+                let next = entries[handle].newer
+                if entries[handle].cache == cache {
+                    sets[source].removed(handle, entries)
+                    sets[target].taken(handle, queue: list.queue, entries)
+                }
+                handle = next
+            }
+        }
+    }
+
+    /// Takes it away again. Its values become the newest of the shared lists.
+    mutating func removeSet(of cache: UInt16, _ memory: CountedMemory, _ entries: EntryMemory) {
         guard let owner = owners.firstIndex(of: cache) else { return }
         let (position, last) = (owner + 1, setCount - 1)
+        move(cache, from: position, to: 0, entries)
         sets[position].releaseMemory(memory)
         (sets + position).deinitialize(count: 1)
         if position < last { (sets + position).moveInitialize(from: sets + last, count: 1) }
@@ -163,7 +178,7 @@ struct ValueOrder: ~Copyable {
     func hasSet(of cache: UInt16) -> Bool { owners.contains(cache) }
 
     /// Bytes of the sets beside the shared one, for one more cache.
-    static let setCharge = MemoryLayout<EvictionPolicy>.stride
+    static let setCharge = AllocatorClass.charge(MemoryLayout<EvictionPolicy>.stride)
 
     // MARK: Memory
 
@@ -176,6 +191,14 @@ struct ValueOrder: ~Copyable {
         return false
     }
 
+    /// As ``resize(_:)``, unless that got no memory: then a sweep makes room first.
+    mutating func resizeUnlessRefused(_ memory: CountedMemory) {
+        if !isRefused { resize(memory) }
+    }
+
+    /// The store will not be as large as was expected: tables may become as small as what is held needs.
+    mutating func expectNothing() { for position in 0..<setCount { sets[position].expectNothing() } }
+
     /// One step for each set. False when memory was refused.
     @discardableResult
     mutating func resize(_ memory: CountedMemory) -> Bool {
@@ -183,6 +206,7 @@ struct ValueOrder: ~Copyable {
         for position in 0..<setCount where sets[position].isResizeDue {
             if !sets[position].resize(memory) { isGranted = false }
         }
+        isRefused = !isGranted
         return isGranted
     }
 
@@ -225,17 +249,25 @@ struct CountedMemory: PolicyMemory {
         arena = shared.arena
     }
 
-    func allocate(bytes: Int) -> UnsafeMutableRawPointer? {
+    func allocateLines(bytes: Int) -> UnsafeMutableRawPointer? {
         if bytes == Arena.pageBytes {
             let page = arena.pointee.take(budget.pointee)
             return page == 0 ? nil : arena.pointee.base + Int(page) * Arena.pageBytes
         }
+        return allocate(bytes: bytes)
+    }
+
+    func allocate(bytes: Int) -> UnsafeMutableRawPointer? {
         guard budget.pointee.reserve(Self.heapCharge(bytes)) else { return nil }
         return .allocate(byteCount: bytes, alignment: LineTable.lineBytes)
     }
 
-    func deallocate(_ memory: UnsafeMutableRawPointer, bytes: Int) {
+    func deallocateLines(_ memory: UnsafeMutableRawPointer, bytes: Int) {
         if bytes == Arena.pageBytes { return arena.pointee.give(UInt32((memory - arena.pointee.base) / Arena.pageBytes)) }
+        deallocate(memory, bytes: bytes)
+    }
+
+    func deallocate(_ memory: UnsafeMutableRawPointer, bytes: Int) {
         memory.deallocate()
         budget.pointee.release(Self.heapCharge(bytes))
     }

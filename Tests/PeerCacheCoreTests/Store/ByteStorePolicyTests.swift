@@ -85,7 +85,7 @@ import Testing
         for number in 0..<2000 { subject.write(subject.key(number, large)) }
         for number in 0..<20_000 {
             #expect(subject.write(subject.key(number, small)) == .stored)
-            #expect(subject.store.usage(of: small).bytes <= 1 << 20)
+            #expect(subject.store.usage(of: small).valueBytes <= 1 << 20)
         }
         #expect(subject.store.usage(of: small).entries > 900)
         #expect(subject.store.usage(of: large).entries == 2000)
@@ -113,6 +113,74 @@ import Testing
         #expect(subject.store.usage(of: one).entries == 2000)
         #expect(subject.store.checkInvariants() == nil)
         #expect(subject.store.memory.counted <= before)
+    }
+
+    /// Removals are not values: they may be many more than the quota's worth.
+    @Test func tombstonesDoNotCountAgainstTheQuota() throws {
+        let subject = try Subject(.lru, limit: 64 << 20, shards: 4)
+        let cache = try subject.store.register("items")
+        try subject.store.setQuota(cache, 1 << 20)
+        for number in 0..<300 { subject.write(subject.key(number, cache)) }
+        for number in 1000..<21_000 {
+            let key = subject.key(number, cache)
+            _ = subject.store.remove(
+                key.id, key.bytes.span.bytes, keep: Tick(StoreFixture.now.value &+ 10_000), now: StoreFixture.now
+            ) { max($0, StoreFixture.stamp(number)) }
+        }
+        #expect(subject.store.usage(of: cache).bytes > 1 << 20)
+        #expect((0..<300).allSatisfy { subject.read(subject.key($0, cache)) })
+    }
+
+    /// One value that is larger than the quota is refused and takes nothing with it but its own predecessor.
+    @Test func aValueLargerThanTheQuotaIsForgotten() throws {
+        let subject = try Subject(.lru, limit: 64 << 20)
+        let cache = try subject.store.register("items")
+        try subject.store.setQuota(cache, 1 << 20)
+        for number in 0..<500 { subject.write(subject.key(number, cache)) }
+        #expect(subject.write(subject.key(3, cache), bytes: 2 << 20) == .forgotten)
+        #expect(subject.store.usage(of: cache).entries == 499 && !subject.read(subject.key(3, cache)))
+    }
+
+    /// Each shard gives way to its own writes, and a quota that comes late takes from all shards alike.
+    @Test(arguments: PolicyKind.allCases)
+    func shardsKeepTheirPartOfAQuota(policy: PolicyKind) throws {
+        let subject = try Subject(policy, limit: 64 << 20, shards: 8)
+        let cache = try subject.store.register("items")
+        for number in 0..<8000 { subject.write(subject.key(number, cache)) }
+        try subject.store.setQuota(cache, 2 << 20)
+        let before = subject.store.memory.entries
+        for number in 0..<40_000 { _ = subject.get(number % 3000, cache) }
+        var held = [Int](repeating: 0, count: 8)
+        for number in 0..<8000 where subject.store.held(subject.key(number, cache).id, subject.key(number, cache).bytes.span.bytes) != nil {
+            held[subject.key(number, cache).id.slot.index / (Slot.count / 8)] += 1
+        }
+        #expect(held.allSatisfy { (before / 8 / 2...before / 8 * 2).contains($0) }, "\(held) of \(before)")
+    }
+
+    /// What was used often keeps its advantage when the cache gets a quota.
+    @Test(arguments: PolicyKind.allCases)
+    func hotValuesSurviveTheComingOfAQuota(policy: PolicyKind) throws {
+        let subject = try Subject(policy, limit: 8 << 20, shards: 1)
+        let cache = try subject.store.register("items")
+        for _ in 0..<6 { for number in 0..<600 { _ = subject.get(number, cache) } }
+        for number in 1000..<9000 { _ = subject.get(number, cache) }
+        for _ in 0..<6 { for number in 0..<600 { _ = subject.get(number, cache) } }
+        try subject.store.setQuota(cache, 1 << 20)
+        let hot = (0..<600).count { subject.read(subject.key($0, cache)) }
+        #expect(hot > 550, "\(hot) of 600")
+    }
+
+    /// A store that becomes much smaller gives its tables up too.
+    @Test(arguments: PolicyKind.allCases)
+    func aMuchLowerLimitLeavesRoomForValues(policy: PolicyKind) throws {
+        let subject = try Subject(policy, limit: 4 << 30, shards: 32)
+        let cache = try subject.store.register("items")
+        for number in 0..<20_000 { subject.write(subject.key(number, cache), bytes: 20) }
+        subject.store.setLimit(8 << 20)
+        for _ in 0..<200 { _ = subject.store.sweep(now: StoreFixture.now, bytesMax: 32 << 20) }
+        #expect(subject.store.memory.counted <= 8 << 20)
+        #expect(subject.store.memory.entries > 10_000)
+        #expect(subject.write(subject.key(1, cache)) == .stored)
     }
 
     @Test func moreQuotasThanAllowedAreRefusedAndSmallOnesRaised() throws {

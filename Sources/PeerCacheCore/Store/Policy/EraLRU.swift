@@ -31,6 +31,10 @@ struct EraLRU {
         list.remove(handle, entries)
     }
 
+    mutating func taken<Entries: PolicyEntries & ~Copyable>(_ handle: UInt32, _ entries: borrowing Entries) {
+        list.pushFront(handle, entries)
+    }
+
     mutating func moved<Entries: PolicyEntries & ~Copyable>(to handle: UInt32, _ entries: borrowing Entries) {
         list.moved(to: handle, entries)
     }

@@ -116,6 +116,18 @@ package struct EvictionPolicy: ~Copyable {
         }
     }
 
+    /// An entry that comes from another policy of the same kind, out of the list with this number: it is neither used nor compared.
+    package mutating func taken<Entries: PolicyEntries & ~Copyable>(_ handle: UInt32, queue: UInt8, _ entries: borrowing Entries) {
+        switch kind {
+        case .lru: lru.taken(handle, entries)
+        case .tinyLFU: tinyLFU.taken(handle, queue: queue, entries)
+        case .s3fifo: s3fifo.taken(handle, queue: queue, entries)
+        }
+    }
+
+    /// No more entries are expected than there are.
+    package mutating func expectNothing() { tinyLFU.expectNothing() }
+
     /// An entry was copied to `handle` from another place, which is no longer in use.
     package mutating func moved<Entries: PolicyEntries & ~Copyable>(to handle: UInt32, _ entries: borrowing Entries) {
         guard entries.queue(handle) != 0 else { return }

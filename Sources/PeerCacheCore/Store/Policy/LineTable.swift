@@ -77,7 +77,7 @@ struct LineTable: ~Copyable {
 
     private mutating func addPiece<Memory: PolicyMemory & ~Copyable>(lines added: Int, _ memory: borrowing Memory) -> Bool {
         guard lines + added <= Int(Int32.max), enlargeDirectoryIfFull(memory), let directory else { return false }
-        guard let piece = memory.allocate(bytes: added * Self.lineBytes) else {
+        guard let piece = memory.allocateLines(bytes: added * Self.lineBytes) else {
             if pieces == 0 { removeDirectory(memory) }
             return false
         }
@@ -89,9 +89,9 @@ struct LineTable: ~Copyable {
     }
 
     private mutating func enlargePiece<Memory: PolicyMemory & ~Copyable>(lines wanted: Int, _ memory: borrowing Memory) -> Bool {
-        guard let directory, let piece = memory.allocate(bytes: wanted * Self.lineBytes) else { return false }
+        guard let directory, let piece = memory.allocateLines(bytes: wanted * Self.lineBytes) else { return false }
         Words.copy(to: piece, from: directory[0], bytes: lines * Self.lineBytes)
-        memory.deallocate(directory[0], bytes: lines * Self.lineBytes)
+        memory.deallocateLines(directory[0], bytes: lines * Self.lineBytes)
         directory[0] = piece
         bytes += (wanted - lines) * Self.lineBytes
         append(lines: wanted - lines)
@@ -120,7 +120,7 @@ struct LineTable: ~Copyable {
         guard let directory, pieces > 0 else { return }
         let removed = pieces == 1 ? lines : Self.pieceLines
         pieces -= 1
-        memory.deallocate(directory[pieces], bytes: removed * Self.lineBytes)
+        memory.deallocateLines(directory[pieces], bytes: removed * Self.lineBytes)
         bytes -= removed * Self.lineBytes
         setLines(lines - removed)
         if pieces == 0 { removeDirectory(memory) }

@@ -31,7 +31,7 @@ package enum PolicyState {
     package static let admitted: UInt8 = 0b0100_0000
     package static let all = queueMask | frequencyMask | admitted
 
-    /// The state after a hit under S3-FIFO; nil when it stays as it is. For readers without a lock, which exchange the word that holds it.
+    /// The state after a hit under S3-FIFO; nil when it stays as it is. Readers without a lock ask whether it changes.
     @inline(__always)
     package static func afterHit(_ state: UInt8) -> UInt8? {
         state & frequencyMask == frequencyMask ? nil : state &+ (1 << frequencyShift)
@@ -56,9 +56,17 @@ extension PolicyEntries where Self: ~Copyable {
 
 /// Memory of a policy beside the entries: sketch or ghosts. The caller counts it.
 package protocol PolicyMemory: ~Copyable {
-    /// Memory aligned to 64 bytes, whatever it contains; nil when there is none left. Asked for 64 to 16,384 bytes, for a directory also
-    /// more: 8 bytes for each 16 KiB of the policy.
+    /// Memory for lines, aligned to 64 bytes, whatever it contains; nil when there is none left. Asked for 512 to 16,384 bytes.
+    func allocateLines(bytes: Int) -> UnsafeMutableRawPointer?
+    /// Takes back what ``allocateLines(bytes:)`` gave for the same number of bytes.
+    func deallocateLines(_ memory: UnsafeMutableRawPointer, bytes: Int)
+    /// Memory for a directory: 8 bytes, rounded up to a power of two, for each 16 KiB of lines.
     func allocate(bytes: Int) -> UnsafeMutableRawPointer?
     /// Takes back what ``allocate(bytes:)`` gave for the same number of bytes.
     func deallocate(_ memory: UnsafeMutableRawPointer, bytes: Int)
+}
+
+extension PolicyMemory where Self: ~Copyable {
+    package func allocateLines(bytes: Int) -> UnsafeMutableRawPointer? { allocate(bytes: bytes) }
+    package func deallocateLines(_ memory: UnsafeMutableRawPointer, bytes: Int) { deallocate(memory, bytes: bytes) }
 }

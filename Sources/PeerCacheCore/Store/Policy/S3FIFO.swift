@@ -47,6 +47,10 @@ struct S3FIFO: ~Copyable {
         if entries.queue(handle) == small.queue { small.remove(handle, entries) } else { main.remove(handle, entries) }
     }
 
+    mutating func taken<Entries: PolicyEntries & ~Copyable>(_ handle: UInt32, queue: UInt8, _ entries: borrowing Entries) {
+        if queue == small.queue { small.pushFront(handle, entries) } else { main.pushFront(handle, entries) }
+    }
+
     mutating func moved<Entries: PolicyEntries & ~Copyable>(to handle: UInt32, _ entries: borrowing Entries) {
         if entries.queue(handle) == small.queue { small.moved(to: handle, entries) } else { main.moved(to: handle, entries) }
     }

@@ -27,7 +27,7 @@ struct TinyLFU: ~Copyable {
     private var windowGrowth = 0
     /// The sketch has room for these from the start. One that grows while it counts carries the counts of each line into all that split
     /// off.
-    private let entriesExpected: Int
+    private var entriesExpected: Int
 
     init(seed: UInt64, entriesExpected: Int) {
         random = SplitMix64(seed: seed)
@@ -91,6 +91,17 @@ struct TinyLFU: ~Copyable {
         default: protected.remove(handle, entries)
         }
     }
+
+    mutating func taken<Entries: PolicyEntries & ~Copyable>(_ handle: UInt32, queue: UInt8, _ entries: borrowing Entries) {
+        switch queue {
+        case window.queue: window.pushFront(handle, entries)
+        case probation.queue: probation.pushFront(handle, entries)
+        default: protected.pushFront(handle, entries)
+        }
+        capacity = max(capacity, cost)
+    }
+
+    mutating func expectNothing() { entriesExpected = 0 }
 
     mutating func moved<Entries: PolicyEntries & ~Copyable>(to handle: UInt32, _ entries: borrowing Entries) {
         switch entries.queue(handle) {

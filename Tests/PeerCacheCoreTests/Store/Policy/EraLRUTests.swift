@@ -44,7 +44,7 @@ import Testing
         let handles = (0..<73).map { cache.insert(key: $0) }
         // An era is four inserts here. Entries of the running one stay where they are.
         let current = handles.filter { cache.entries.era($0) == cache.era }
-        #expect(!current.isEmpty && current.count < 4)
+        #expect(!current.isEmpty && current.count <= 4)
         let order = cache.entries.handles(cache.policy.lru.list)
         for handle in current { cache.hit(handle) }
         #expect(cache.entries.handles(cache.policy.lru.list) == order)

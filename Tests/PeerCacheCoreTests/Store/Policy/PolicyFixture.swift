@@ -129,8 +129,8 @@ final class TestPolicy {
     }
 
     func inserted(_ handle: UInt32, explicit: Bool) {
+        clock.inserted(entries: count + 1)
         policy.inserted(handle, explicit: explicit, era: era, entries)
-        clock.inserted(entries: count)
     }
 
     func replaced(_ handle: UInt32, costBefore: Int, explicit: Bool) {
