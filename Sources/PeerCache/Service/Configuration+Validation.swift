@@ -59,6 +59,8 @@ extension CachePeerConfiguration {
             transport.advertisedPort = advertise.flatMap { $0.port == 0 ? nil : UInt16($0.port) }
             transport.discovery = discovery
             transport.gossip = GossipConfiguration(profile: failureDetection.profile)
+            // A call needs a connection to the owner, whoever that is: every pair keeps one, as far as clusters are tested.
+            transport.gossip.fullMeshMax = 1_000
             let nearBytes = memory.bytes / 8
             let storeBytes = memory.bytes - nearBytes - memory.bytes / 8  // the last eighth is for buffers (SECURITY.md §4)
             let valueBytesMax = min(limits.valueBytesMax, storeBytes / 8)
