@@ -155,7 +155,10 @@ public final class CachePeer: Service, Sendable {
     }
 
     private func followMembers() async -> Ending? {
-        for await view in transport.views { updater.update(core, view: view) }
+        for await view in transport.views {
+            // The first change at once, then at most ten a second: a rolling deploy changes the list all the time.
+            if updater.update(core, view: view) { try? await Task.sleep(for: .milliseconds(100)) }
+        }
         return nil
     }
 

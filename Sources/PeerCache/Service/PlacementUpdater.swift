@@ -12,13 +12,18 @@ final class PlacementUpdater: Sendable {
     }
 
     /// Builds the placement of a member list, gives up lost slots, takes the gained ones, and only then lets reads see it.
-    func update(_ core: PeerCore, view: MembershipView) {
+    /// - Returns: whether keys have other owners now.
+    @discardableResult
+    func update(_ core: PeerCore, view: MembershipView) -> Bool {
         lock.withLock { _ in
             let before = core.table.routing
-            guard before.view?.version != view.version, let placement = placement(of: view) else { return }
+            guard before.view?.version != view.version else { return false }
+            let hasChanged = before.view?.digest != view.digest
+            guard let placement = hasChanged ? placement(of: view) : before.placement else { return false }
             let routing = Routing(placement: placement, me: core.me, view: view)
-            if before.view == nil || before.digest != routing.digest { moveSlots(core, from: before, to: routing) }
+            if hasChanged { moveSlots(core, from: before, to: routing) }
             core.table.publish(routing)
+            return hasChanged
         }
     }
 
