@@ -70,8 +70,7 @@ public final class CachePeer: Service, Sendable {
     /// Runs the peer: listens, joins the cluster, answers. Returns after graceful shutdown, during which it tells the others that it leaves and
     /// still answers for `leaveGrace`; a cancelled task makes it leave at once. A peer runs once.
     ///
-    /// - Throws: `.addressUnavailable` with the system's error; `.invalidConfiguration` of a cache registered before; `.alreadyRunning`;
-    ///   `.duplicateIdentity` when another process turns out to use this peer's id, as after a virtual machine was cloned.
+    /// - Throws: `.addressUnavailable` with the system's error; `.invalidConfiguration` of a cache registered before; `.alreadyRunning`.
     public func run() async throws {
         guard core.beginStarting() else {
             throw PeerCacheError(.alreadyRunning, "run() was called before; make a new CachePeer to run again")
@@ -90,39 +89,22 @@ public final class CachePeer: Service, Sendable {
                 LogKey.cluster.rawValue: "\(core.configuration.cluster)", LogKey.peer.rawValue: "\(core.me)",
                 LogKey.address.rawValue: "\(address)",
             ])
-        let hasTwin = await withTaskGroup(of: Ending?.self) { group in
-            group.addTask {
-                await self.transport.run()
-                return nil
-            }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.transport.run() }
             group.addTask { await self.followMembers() }
             group.addTask { await self.followEvents() }
             group.addTask {
                 var housekeeping = Housekeeping(core: self.core)
                 await housekeeping.run()
-                return nil
-            }
-            group.addTask {
-                try? await gracefulShutdown()  // or cancellation
-                return .asked
             }
             core.setPhase(.running)
-            var ending: Ending? = nil
-            while ending == nil, let ended = await group.next() { ending = ended }
+            try? await gracefulShutdown()  // or cancellation
             await leave()
             group.cancelAll()
-            return ending == .twin
         }
         core.events.finish()
         for cache in core.caches { cache.stop() }
-        if hasTwin {
-            throw PeerCacheError(
-                .duplicateIdentity, "another process uses the id \(core.me): a copy of this one's memory; a new CachePeer draws a new id")
-        }
     }
-
-    /// Why ``run()`` ends.
-    private enum Ending { case asked, twin }
 
     private func start() async throws -> PeerAddress {
         core.connect(
@@ -154,25 +136,21 @@ public final class CachePeer: Service, Sendable {
         core.logger.info("cache peer has left", metadata: [LogKey.peer.rawValue: "\(core.me)"])
     }
 
-    private func followMembers() async -> Ending? {
+    private func followMembers() async {
         for await view in transport.views {
             // The first change at once, then at most ten a second: a rolling deploy changes the list all the time.
             if updater.update(core, view: view) { try? await Task.sleep(for: .milliseconds(100)) }
         }
-        return nil
     }
 
-    private func followEvents() async -> Ending? {
+    private func followEvents() async {
         for await event in transport.events {
             if case .selfRefuted = event { updater.forgetEverything(core) }
             MembershipLog.write(event, to: core.logger)
             core.events.send(PeerEvent(event)) {
                 (transport.view?.members ?? []).filter(\.status.isPresent).map { PeerEvent.Member($0.record) }
             }
-            // Two processes would stamp different values alike.
-            if event == .duplicateIdentity { return .twin }
         }
-        return nil
     }
 }
 

@@ -6,7 +6,6 @@ public struct PeerCacheError: Error, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case invalidConfiguration, notRunning, alreadyRunning, addressUnavailable, keyTooLong, valueTooLarge, incompatibleCache
             case loadFailed, loadTimedOut, encodingFailed, overloaded, indeterminate, peerUnreachable, shuttingDown
-            case duplicateIdentity
         }
         private let kind: Kind
 
@@ -36,8 +35,6 @@ public struct PeerCacheError: Error, Sendable, CustomStringConvertible {
         public static let indeterminate = Code(kind: .indeterminate)
         /// The key's owner could not be reached, and nothing was sent.
         public static let peerUnreachable = Code(kind: .peerUnreachable)
-        /// Another process uses this peer's id, as after a virtual machine was cloned while it ran. `run()` has ended; start the process again.
-        public static let duplicateIdentity = Code(kind: .duplicateIdentity)
         /// The peer is stopping or has stopped.
         public static let shuttingDown = Code(kind: .shuttingDown)
 

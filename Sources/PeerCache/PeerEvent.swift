@@ -48,7 +48,8 @@ public enum PeerEvent: Sendable, Hashable {
     case isolated
     /// An address answered that is not of this cluster, at most once in 10 minutes and address.
     case foreignPeer(address: String, reason: String)
-    /// Another process uses this peer's id: a cloned machine or a restored snapshot.
+    /// Another process uses this peer's id: a cloned machine or a restored snapshot. Both would stamp different values alike: make a new
+    /// ``CachePeer``, which draws a new id. Nothing ends by itself, as any peer of the cluster could say so.
     case duplicateIdentity
     /// More happened than was read: the members that are present now, in place of the events before.
     case snapshot([Member])

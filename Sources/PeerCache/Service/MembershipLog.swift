@@ -26,7 +26,7 @@ enum MembershipLog {
             logger.warning(
                 "peer refused: it is not of this cluster",
                 metadata: [LogKey.address.rawValue: "\(address)", LogKey.reason.rawValue: "\(reason)"])
-        case .duplicateIdentity: logger.error("another process uses this peer's id; this peer ends")
+        case .duplicateIdentity: logger.error("another process uses this peer's id, as after a machine was cloned; start this process again, which draws a new one")
         case .selfRefuted: logger.warning("others held this peer for dead; it refuted and starts with empty slots")
         }
     }
