@@ -88,7 +88,9 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
         // One peer in a process of its own, to be killed and stopped.
-        .executableTarget(name: "peercache-member", dependencies: ["PeerCache", .product(name: "Logging", package: "swift-log")], path: "Tests/MemberProcess"),
+        .executableTarget(
+            name: "peercache-member", dependencies: ["PeerCache", .product(name: "Logging", package: "swift-log")],
+            path: "Tests/MemberProcess"),
         .testTarget(name: "PeerCacheProcessTests", dependencies: ["peercache-member", "PeerCacheCore"]),
         .testTarget(
             name: "PeerCacheTransportTests",

@@ -26,7 +26,9 @@ enum MembershipLog {
             logger.warning(
                 "peer refused: it is not of this cluster",
                 metadata: [LogKey.address.rawValue: "\(address)", LogKey.reason.rawValue: "\(reason)"])
-        case .duplicateIdentity: logger.error("another process uses this peer's id, as after a machine was cloned; start this process again, which draws a new one")
+        case .duplicateIdentity:
+            logger.error(
+                "another process uses this peer's id (a cloned machine?); start this process again to draw a new one")
         case .selfRefuted: logger.warning("others held this peer for dead; it refuted and starts with empty slots")
         }
     }
