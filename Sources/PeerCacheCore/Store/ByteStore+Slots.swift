@@ -27,6 +27,18 @@ extension ByteStore {
         shard(ofSlot: bucket.slot)?.pointee.lock.withLock { $0.slots.floor(bucket) } ?? .zero
     }
 
+    /// Keeps digests of a held slot's buckets, for slots that others hold too; or no longer. ``forget(_:)`` ends them as well.
+    /// - Returns: false when the slot is absent, or the limit leaves no room for their 320 bytes.
+    /// - Complexity: O(entries of the slot) to begin, under one lock.
+    package func setDigest(of slot: Slot, _ isKept: Bool) -> Bool {
+        shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.setHasDigest(slot.index, isKept) } ?? false
+    }
+
+    /// The digests of a slot's buckets, 8 in order of hash; nil when none are kept. O(1).
+    package func digests(of slot: Slot) -> [BucketDigest]? {
+        shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.digests.digests(slot.index) }
+    }
+
     /// Calls `body` for the entries of a slot in order of hash, tombstones included, and ends between two hashes once `bytesMax` bytes of
     /// keys, values and 64 per entry are passed, or after 192 entries. Writes may come between two calls: what is held throughout is seen
     /// exactly once; what is written, dropped or replaced meanwhile is seen or not.

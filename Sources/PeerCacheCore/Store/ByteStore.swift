@@ -91,7 +91,12 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
     }
 
     deinit {
-        for number in 0..<shardCount { cells[number].lock.withLock { $0.order.deallocate(CountedMemory(shared)) } }
+        for number in 0..<shardCount {
+            cells[number].lock.withLock { shard in
+                shard.order.deallocate(CountedMemory(shared))
+                shard.digests.deallocate(shared.budget.pointee)
+            }
+        }
         cells.deinitialize(count: shardCount)
         cells.deallocate()
         shared.deallocate()

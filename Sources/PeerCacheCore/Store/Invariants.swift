@@ -51,19 +51,23 @@ extension Shard {
     }
 
     func recount() -> Recount {
-        var recount = Recount(pages: slab.pageCount + order.pages, orderBytes: order.heapCharge)
+        var recount = Recount(pages: slab.pageCount + order.pages, orderBytes: order.heapCharge + digests.charge)
         countIndex(&recount)
-        let problem =
-            recount.entries != counts.entries ? "\(counts.entries) entries counted, \(recount.entries) found" : nil
-        let other = recount.tombstones != counts.tombstones ? "\(counts.tombstones) tombstones counted, \(recount.tombstones) found" : nil
-        recount.problem =
-            recount.problem ?? problem ?? other
-            ?? checkOrder(values: recount.entries - recount.tombstones)
-            ?? checkList(tombstones.front, tombstones.back, queue: 0, tombstones: true, count: recount.tombstones)
-            ?? (wheel.count != recount.expiring ? "\(wheel.count) entries in the wheel, \(recount.expiring) expire" : wheel.check(entries))
-            ?? (slots.heldRecount != slots.heldCount ? "\(slots.heldCount) slots counted as held, \(slots.heldRecount) found" : nil)
-            ?? slab.check(items: recount.items)
+        if recount.problem == nil { recount.problem = problem(recount) }
         return recount
+    }
+
+    private func problem(_ recount: Recount) -> String? {
+        if recount.entries != counts.entries { return "\(counts.entries) entries counted, \(recount.entries) found" }
+        if recount.tombstones != counts.tombstones { return "\(counts.tombstones) tombstones counted, \(recount.tombstones) found" }
+        if let problem = checkOrder(values: recount.entries - recount.tombstones) { return problem }
+        if let problem = checkList(tombstones.front, tombstones.back, queue: 0, tombstones: true, count: recount.tombstones) {
+            return problem
+        }
+        if wheel.count != recount.expiring { return "\(wheel.count) entries in the wheel, \(recount.expiring) expire" }
+        if let problem = wheel.check(entries) ?? checkDigests() { return problem }
+        if slots.heldRecount != slots.heldCount { return "\(slots.heldCount) slots counted as held, \(slots.heldRecount) found" }
+        return slab.check(items: recount.items)
     }
 
     private func countIndex(_ recount: inout Recount) {
@@ -104,6 +108,24 @@ extension Shard {
         let id = KeyID(hash: UInt64(entry.hash) << 32, cache: CacheIndex(entry.cache))
         if find(id, key(entry)) != handle { recount.problem = "entry \(handle) is not found by its key" }
         if !slots.isHeld(entry.slot) { recount.problem = "entry \(handle) lies in an absent slot" }
+    }
+
+    /// Sums every digest up anew.
+    private func checkDigests() -> String? {
+        for slot in slots.slots {
+            guard let kept = digests.digests(slot) else { continue }
+            var anew = DigestTable(slots: slot..<slot + 1)
+            let budget = ByteBudget(limit: 1 << 20)
+            guard anew.start(slot, budget) else { continue }
+            forEach(in: slot) { anew.toggle(hash: $0.hash, stamp: $0.stamp, isTombstone: $0.state.isTombstone) }
+            let found = anew.digests(slot) ?? []
+            anew.deallocate(budget)
+            // What has gone may have been newer than all that is left.
+            for (kept, found) in zip(kept, found) where found.rolled(to: kept.newestUnit) != kept {
+                return "the digest of slot \(slot) is \(kept), its entries sum up to \(found)"
+            }
+        }
+        return nil
     }
 
     private func checkOrder(values: Int) -> String? {

@@ -19,6 +19,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     /// Of everything that expires.
     var wheel: TimerWheel
     var slots: SlotTable
+    var digests: DigestTable
     var counts = ShardCounts()
     /// The last shard asked whether it has older values.
     var donorHand = 0
@@ -37,6 +38,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
         self.slab = slab
         self.order = order
         self.wheel = wheel
+        digests = DigestTable(slots: slots.slots)
         self.slots = slots
     }
 
@@ -104,6 +106,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
         let entry = entries[handle]
         let (hash, chunk, state) = (entry.hash, entry.chunk, entry.state)
         account(entry, sign: -1)
+        digests.toggle(hash: hash, stamp: entry.stamp, isTombstone: state.isTombstone)
         if isInWheel { wheel.remove(handle, entries) }
         if state.isTombstone { tombstones.unlink(handle, entries) } else { order.removed(handle, entries) }
         var isSparse = false
@@ -145,7 +148,32 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
             }
         }
         slots.forget(slot)
+        digests.stop(slot, shared.budget.pointee)
         publishAge()
+    }
+
+    /// Begins or ends the digest of a held slot. False: it is absent, or the limit leaves no room. O(entries of the slot).
+    mutating func setHasDigest(_ slot: Int, _ hasDigest: Bool) -> Bool {
+        guard hasDigest else {
+            digests.stop(slot, shared.budget.pointee)
+            return true
+        }
+        if digests.has(slot) { return true }
+        guard slots.isHeld(slot), digests.start(slot, shared.budget.pointee) else { return false }
+        forEach(in: slot) { digests.toggle(hash: $0.hash, stamp: $0.stamp, isTombstone: $0.state.isTombstone) }
+        return true
+    }
+
+    /// Calls `body` for all that is held of a slot, block by block.
+    func forEach(in slot: Int, _ body: (EntryRef) -> Void) {
+        var cursor: UInt32? = UInt32(slot) << 18
+        while let start = cursor {
+            cursor = withUnsafeTemporaryAllocation(of: UInt32.self, capacity: IndexWord.linesMax * IndexLine.places) { handles in
+                let (count, next) = gather(slot, from: start, into: handles)
+                for handle in handles[..<count] { body(entries[handle]) }
+                return next
+            }
+        }
     }
 
     /// The entries of a slot in the block of this hash, from the hash on, in no order.
