@@ -75,8 +75,9 @@ private final class Heard: Sendable {
                     let events = twin.events
                     group.addTask { for await event in events { heard.events.withLock { $0.append(event) } } }
                     group.addTask { try await twin.run() }
+                    try await eventually("the others know the id") { peers.allSatisfy { $0.snapshot().memberCount == 3 } }
                 }
-                try await eventually("a twin is told") { heard.events.withLock { $0.contains(.duplicateIdentity) } }
+                try await eventually("a twin is told", seconds: 45) { heard.events.withLock { $0.contains(.duplicateIdentity) } }
                 group.cancelAll()
             }
             #expect(try CachePeer(configuration: testConfiguration()).id != twins[0].id)
