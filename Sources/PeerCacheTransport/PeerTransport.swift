@@ -164,6 +164,8 @@ extension PeerTransport {
 
     private func dial(_ id: ConnectionID, _ address: PeerAddress, _ expected: PeerID?, _ limit: Duration) {
         let handshake = DialerHandshake(configuration.handshake, expecting: expected)
+        // Connecting alone has the limit; a handshake of two more round trips over a long way may take longer than the shortest one.
+        let deadline = NIODeadline.now() + max(.nanoseconds(limit.nanosecondsSaturating), .seconds(1))
         ClientBootstrap(group: configuration.group)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.writeBufferWaterMark, value: Self.waterMark)
@@ -173,13 +175,14 @@ extension PeerTransport {
                 channel.eventLoop.makeCompletedFuture {
                     guard self.keep(channel) else { throw ChannelError.ioOnClosedChannel }
                     try channel.pipeline.syncOperations.addHandler(
-                        PeerChannelHandler(id: id, owner: self, phase: .dialing(handshake)))
+                        PeerChannelHandler(id: id, owner: self, phase: .dialing(handshake), deadline: deadline))
                 }
             }
             .connect(host: address.host, port: Int(address.port))
             .whenFailure { error in
                 // The handler saw no open channel, so it reports nothing.
-                self.membership?.handle(.connection(id, Evidence(error)))
+                let evidence = Evidence(error)
+                self.membership?.handle(.connection(id, evidence == .resetByPeer ? .refused : evidence))
             }
     }
 

@@ -17,7 +17,7 @@ final class PlacementUpdater: Sendable {
     func update(_ core: PeerCore, view: MembershipView) -> Bool {
         lock.withLock { _ in
             let before = core.table.routing
-            guard before.view?.version != view.version else { return false }
+            guard before.view.map({ $0.version < view.version }) ?? true else { return false }  // an older one may come late
             let hasChanged = before.view?.digest != view.digest
             guard let placement = hasChanged ? placement(of: view) : before.placement else { return false }
             let routing = Routing(placement: placement, me: core.me, view: view)

@@ -203,7 +203,7 @@ extension GossipMachine {
             return trace(.messageTooLarge(from: peer, members: theirs.count))
         }
         for member in theirs { merge(member, .table(peer)) }
-        if wantsReply { send(.sync(members: members.values, wantsReply: false), to: peer, on: connection) }
+        if wantsReply, configuration.syncsWhole { send(.sync(members: members.values, wantsReply: false), to: peer, on: connection) }
         guard let index = syncs.firstIndex(where: { $0.peer == peer }) else { return }
         var got = SortedMap<PeerID, Bool>()
         for member in theirs { got[member.record.id] = true }

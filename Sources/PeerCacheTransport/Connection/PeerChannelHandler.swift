@@ -53,10 +53,15 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private var assembly: ValueAssembly
     private var evidence: Evidence?
     private var timeout: Scheduled<Void>?
+    private let deadline: NIODeadline
+    /// The other side closes this connection because there is another one.
+    private var isDuplicate = false
     private var sweeper: RepeatedTask?
 
-    init(id: ConnectionID, owner: any PeerChannelOwner, phase: Phase) {
+    /// - Parameter deadline: of the handshake; it never takes longer than `handshakeTimeout`.
+    init(id: ConnectionID, owner: any PeerChannelOwner, phase: Phase, deadline: NIODeadline = .distantFuture) {
         self.id = id
+        self.deadline = deadline
         self.owner = owner
         self.phase = phase
         assembly = ValueAssembly(limits: owner.limits)
@@ -66,7 +71,12 @@ final class PeerChannelHandler: ChannelInboundHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         let channel = context.channel
-        timeout = context.eventLoop.scheduleTask(in: Self.handshakeTimeout) { channel.close(promise: nil) }
+        let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
+        timeout = context.eventLoop.scheduleTask(deadline: min(deadline, .now() + Self.handshakeTimeout)) {
+            // The kernel of a paused process accepts: that is silence, not a refusal.
+            if handler.value.evidence == nil { handler.value.evidence = .timedOut }
+            channel.close(promise: nil)
+        }
         if case .dialing(let handshake) = phase { write(handshake.hello, context) }
         context.fireChannelActive()
     }
@@ -111,9 +121,11 @@ final class PeerChannelHandler: ChannelInboundHandler {
         case .open(let connection):
             connection.closed()
             owner.requestHandler.closed(connection)
-            owner.ended(id, connection, evidence ?? .closedByPeer(nil))
+            let ending: Evidence = connection.hasGivenUp ? .timedOut : .closedByPeer(isDuplicate ? .duplicate : nil)
+            owner.ended(id, connection, evidence ?? ending)
         case .dialing, .listening, .hello:
-            owner.ended(id, nil, evidence ?? .refused)  // accepted, and cut before the handshake ended
+            // Accepted, and cut or reset before the handshake ended.
+            owner.ended(id, nil, evidence == .resetByPeer ? .refused : evidence ?? .refused)
         case .ended: break
         }
         context.fireChannelInactive()
@@ -240,7 +252,10 @@ final class PeerChannelHandler: ChannelInboundHandler {
         case .gossip(let gossip): owner.received(gossip, on: connection)
         case .goodbye(let goodbye):
             if goodbye != .duplicate { evidence = .closedByPeer(goodbye) }
-            if goodbye == .duplicate { owner.ending(connection) }
+            if goodbye == .duplicate {
+                isDuplicate = true
+                owner.ending(connection)
+            }
             connection.heardGoodbye(goodbye)
         }
     }

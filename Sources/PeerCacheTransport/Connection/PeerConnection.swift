@@ -120,6 +120,7 @@ package final class PeerConnection: Sendable {
         var isFlushScheduled = false
         var isClosed = false
         var stalledSince: Int64?
+        var hasGivenUp = false
         var heardNanoseconds: Int64
         /// When the peer was last asked for a sign of life.
         var askedNanoseconds: Int64 = .min
@@ -231,9 +232,17 @@ package final class PeerConnection: Sendable {
             return (false, beginFlush(&state))
         }
         // Not at once: the caller may hold a lock of the store, and closing calls everybody who waits.
-        if overflows { channel.eventLoop.execute { self.channel.close(promise: nil) } }
+        if overflows { channel.eventLoop.execute { self.giveUp() } }
         if schedules { scheduleFlush() }
     }
+
+    /// This side ends a connection whose other side takes nothing: no evidence that anything is wrong there.
+    private func giveUp() {
+        state.withLock { $0.hasGivenUp = true }
+        channel.close(promise: nil)
+    }
+
+    var hasGivenUp: Bool { state.withLock { $0.hasGivenUp } }
 
     // MARK: Answers and ends, called by the channel handler
 
@@ -304,7 +313,7 @@ package final class PeerConnection: Sendable {
             return (expired, isStalled, askForLife(&state, nowNanoseconds))
         }
         for (_, waiter) in expired { waiter.resume(returning: .failure(.timedOut)) }
-        if isStalled { channel.close(promise: nil) } else if !expired.isEmpty || asks { flush() }
+        if isStalled { giveUp() } else if !expired.isEmpty || asks { flush() }
         advanceEnding()
     }
 
