@@ -412,6 +412,411 @@ void   peercache__member__free_unpacked
   assert(message->base.descriptor == &peercache__member__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   peercache__claim__init
+                     (Peercache__Claim         *message)
+{
+  static const Peercache__Claim init_value = PEERCACHE__CLAIM__INIT;
+  *message = init_value;
+}
+size_t peercache__claim__get_packed_size
+                     (const Peercache__Claim *message)
+{
+  assert(message->base.descriptor == &peercache__claim__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__claim__pack
+                     (const Peercache__Claim *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__claim__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__claim__pack_to_buffer
+                     (const Peercache__Claim *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__claim__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Claim *
+       peercache__claim__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Claim *)
+     protobuf_c_message_unpack (&peercache__claim__descriptor,
+                                allocator, len, data);
+}
+void   peercache__claim__free_unpacked
+                     (Peercache__Claim *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__claim__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__claim_answer__init
+                     (Peercache__ClaimAnswer         *message)
+{
+  static const Peercache__ClaimAnswer init_value = PEERCACHE__CLAIM_ANSWER__INIT;
+  *message = init_value;
+}
+size_t peercache__claim_answer__get_packed_size
+                     (const Peercache__ClaimAnswer *message)
+{
+  assert(message->base.descriptor == &peercache__claim_answer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__claim_answer__pack
+                     (const Peercache__ClaimAnswer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__claim_answer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__claim_answer__pack_to_buffer
+                     (const Peercache__ClaimAnswer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__claim_answer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__ClaimAnswer *
+       peercache__claim_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__ClaimAnswer *)
+     protobuf_c_message_unpack (&peercache__claim_answer__descriptor,
+                                allocator, len, data);
+}
+void   peercache__claim_answer__free_unpacked
+                     (Peercache__ClaimAnswer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__claim_answer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__cache_floor__init
+                     (Peercache__CacheFloor         *message)
+{
+  static const Peercache__CacheFloor init_value = PEERCACHE__CACHE_FLOOR__INIT;
+  *message = init_value;
+}
+size_t peercache__cache_floor__get_packed_size
+                     (const Peercache__CacheFloor *message)
+{
+  assert(message->base.descriptor == &peercache__cache_floor__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__cache_floor__pack
+                     (const Peercache__CacheFloor *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__cache_floor__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__cache_floor__pack_to_buffer
+                     (const Peercache__CacheFloor *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__cache_floor__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__CacheFloor *
+       peercache__cache_floor__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__CacheFloor *)
+     protobuf_c_message_unpack (&peercache__cache_floor__descriptor,
+                                allocator, len, data);
+}
+void   peercache__cache_floor__free_unpacked
+                     (Peercache__CacheFloor *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__cache_floor__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__pull__init
+                     (Peercache__Pull         *message)
+{
+  static const Peercache__Pull init_value = PEERCACHE__PULL__INIT;
+  *message = init_value;
+}
+size_t peercache__pull__get_packed_size
+                     (const Peercache__Pull *message)
+{
+  assert(message->base.descriptor == &peercache__pull__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__pull__pack
+                     (const Peercache__Pull *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__pull__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__pull__pack_to_buffer
+                     (const Peercache__Pull *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__pull__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Pull *
+       peercache__pull__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Pull *)
+     protobuf_c_message_unpack (&peercache__pull__descriptor,
+                                allocator, len, data);
+}
+void   peercache__pull__free_unpacked
+                     (Peercache__Pull *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__pull__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__page__init
+                     (Peercache__Page         *message)
+{
+  static const Peercache__Page init_value = PEERCACHE__PAGE__INIT;
+  *message = init_value;
+}
+size_t peercache__page__get_packed_size
+                     (const Peercache__Page *message)
+{
+  assert(message->base.descriptor == &peercache__page__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__page__pack
+                     (const Peercache__Page *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__page__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__page__pack_to_buffer
+                     (const Peercache__Page *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__page__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Page *
+       peercache__page__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Page *)
+     protobuf_c_message_unpack (&peercache__page__descriptor,
+                                allocator, len, data);
+}
+void   peercache__page__free_unpacked
+                     (Peercache__Page *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__page__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__bucket__init
+                     (Peercache__Bucket         *message)
+{
+  static const Peercache__Bucket init_value = PEERCACHE__BUCKET__INIT;
+  *message = init_value;
+}
+size_t peercache__bucket__get_packed_size
+                     (const Peercache__Bucket *message)
+{
+  assert(message->base.descriptor == &peercache__bucket__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__bucket__pack
+                     (const Peercache__Bucket *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__bucket__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__bucket__pack_to_buffer
+                     (const Peercache__Bucket *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__bucket__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Bucket *
+       peercache__bucket__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Bucket *)
+     protobuf_c_message_unpack (&peercache__bucket__descriptor,
+                                allocator, len, data);
+}
+void   peercache__bucket__free_unpacked
+                     (Peercache__Bucket *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__bucket__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__entry__init
+                     (Peercache__Entry         *message)
+{
+  static const Peercache__Entry init_value = PEERCACHE__ENTRY__INIT;
+  *message = init_value;
+}
+size_t peercache__entry__get_packed_size
+                     (const Peercache__Entry *message)
+{
+  assert(message->base.descriptor == &peercache__entry__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__entry__pack
+                     (const Peercache__Entry *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__entry__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__entry__pack_to_buffer
+                     (const Peercache__Entry *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__entry__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Entry *
+       peercache__entry__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Entry *)
+     protobuf_c_message_unpack (&peercache__entry__descriptor,
+                                allocator, len, data);
+}
+void   peercache__entry__free_unpacked
+                     (Peercache__Entry *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__entry__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__compare__init
+                     (Peercache__Compare         *message)
+{
+  static const Peercache__Compare init_value = PEERCACHE__COMPARE__INIT;
+  *message = init_value;
+}
+size_t peercache__compare__get_packed_size
+                     (const Peercache__Compare *message)
+{
+  assert(message->base.descriptor == &peercache__compare__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__compare__pack
+                     (const Peercache__Compare *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__compare__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__compare__pack_to_buffer
+                     (const Peercache__Compare *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__compare__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Compare *
+       peercache__compare__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Compare *)
+     protobuf_c_message_unpack (&peercache__compare__descriptor,
+                                allocator, len, data);
+}
+void   peercache__compare__free_unpacked
+                     (Peercache__Compare *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__compare__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__differences__init
+                     (Peercache__Differences         *message)
+{
+  static const Peercache__Differences init_value = PEERCACHE__DIFFERENCES__INIT;
+  *message = init_value;
+}
+size_t peercache__differences__get_packed_size
+                     (const Peercache__Differences *message)
+{
+  assert(message->base.descriptor == &peercache__differences__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__differences__pack
+                     (const Peercache__Differences *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__differences__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__differences__pack_to_buffer
+                     (const Peercache__Differences *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__differences__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Differences *
+       peercache__differences__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Differences *)
+     protobuf_c_message_unpack (&peercache__differences__descriptor,
+                                allocator, len, data);
+}
+void   peercache__differences__free_unpacked
+                     (Peercache__Differences *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__differences__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor peercache__peer_frame__field_descriptors[9] =
 {
   {
@@ -1688,5 +2093,633 @@ const ProtobufCMessageDescriptor peercache__member__descriptor =
   peercache__member__field_indices_by_name,
   1,  peercache__member__number_ranges,
   (ProtobufCMessageInit) peercache__member__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__claim__field_descriptors[1] =
+{
+  {
+    "slots",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Claim, slots),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__claim__field_indices_by_name[] = {
+  0,   /* field[0] = slots */
+};
+static const ProtobufCIntRange peercache__claim__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor peercache__claim__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Claim",
+  "Claim",
+  "Peercache__Claim",
+  "peercache",
+  sizeof(Peercache__Claim),
+  1,
+  peercache__claim__field_descriptors,
+  peercache__claim__field_indices_by_name,
+  1,  peercache__claim__number_ranges,
+  (ProtobufCMessageInit) peercache__claim__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__claim_answer__field_descriptors[4] =
+{
+  {
+    "complete",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__ClaimAnswer, complete),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "partial",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__ClaimAnswer, partial),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "owned",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__ClaimAnswer, owned),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "floors",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__ClaimAnswer, n_floors),
+    offsetof(Peercache__ClaimAnswer, floors),
+    &peercache__cache_floor__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__claim_answer__field_indices_by_name[] = {
+  0,   /* field[0] = complete */
+  3,   /* field[3] = floors */
+  2,   /* field[2] = owned */
+  1,   /* field[1] = partial */
+};
+static const ProtobufCIntRange peercache__claim_answer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor peercache__claim_answer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.ClaimAnswer",
+  "ClaimAnswer",
+  "Peercache__ClaimAnswer",
+  "peercache",
+  sizeof(Peercache__ClaimAnswer),
+  4,
+  peercache__claim_answer__field_descriptors,
+  peercache__claim_answer__field_indices_by_name,
+  1,  peercache__claim_answer__number_ranges,
+  (ProtobufCMessageInit) peercache__claim_answer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__cache_floor__field_descriptors[3] =
+{
+  {
+    "cache",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__CacheFloor, cache),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "clock",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__CacheFloor, clock),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "origin",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__CacheFloor, origin),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__cache_floor__field_indices_by_name[] = {
+  0,   /* field[0] = cache */
+  1,   /* field[1] = clock */
+  2,   /* field[2] = origin */
+};
+static const ProtobufCIntRange peercache__cache_floor__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor peercache__cache_floor__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.CacheFloor",
+  "CacheFloor",
+  "Peercache__CacheFloor",
+  "peercache",
+  sizeof(Peercache__CacheFloor),
+  3,
+  peercache__cache_floor__field_descriptors,
+  peercache__cache_floor__field_indices_by_name,
+  1,  peercache__cache_floor__number_ranges,
+  (ProtobufCMessageInit) peercache__cache_floor__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__pull__field_descriptors[3] =
+{
+  {
+    "slots",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Peercache__Pull, n_slots),
+    offsetof(Peercache__Pull, slots),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bucket",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Pull, bucket),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "bucket_only",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Pull, bucket_only),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__pull__field_indices_by_name[] = {
+  1,   /* field[1] = bucket */
+  2,   /* field[2] = bucket_only */
+  0,   /* field[0] = slots */
+};
+static const ProtobufCIntRange peercache__pull__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor peercache__pull__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Pull",
+  "Pull",
+  "Peercache__Pull",
+  "peercache",
+  sizeof(Peercache__Pull),
+  3,
+  peercache__pull__field_descriptors,
+  peercache__pull__field_indices_by_name,
+  1,  peercache__pull__number_ranges,
+  (ProtobufCMessageInit) peercache__pull__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__page__field_descriptors[4] =
+{
+  {
+    "caches",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_BYTES,
+    offsetof(Peercache__Page, n_caches),
+    offsetof(Peercache__Page, caches),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "buckets",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__Page, n_buckets),
+    offsetof(Peercache__Page, buckets),
+    &peercache__bucket__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slots",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Page, slots),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "next",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Page, next),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__page__field_indices_by_name[] = {
+  1,   /* field[1] = buckets */
+  0,   /* field[0] = caches */
+  3,   /* field[3] = next */
+  2,   /* field[2] = slots */
+};
+static const ProtobufCIntRange peercache__page__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor peercache__page__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Page",
+  "Page",
+  "Peercache__Page",
+  "peercache",
+  sizeof(Peercache__Page),
+  4,
+  peercache__page__field_descriptors,
+  peercache__page__field_indices_by_name,
+  1,  peercache__page__number_ranges,
+  (ProtobufCMessageInit) peercache__page__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__bucket__field_descriptors[4] =
+{
+  {
+    "index",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Bucket, index),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "floor_clock",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Bucket, floor_clock),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "floor_origin",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Bucket, floor_origin),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "entries",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__Bucket, n_entries),
+    offsetof(Peercache__Bucket, entries),
+    &peercache__entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__bucket__field_indices_by_name[] = {
+  3,   /* field[3] = entries */
+  1,   /* field[1] = floor_clock */
+  2,   /* field[2] = floor_origin */
+  0,   /* field[0] = index */
+};
+static const ProtobufCIntRange peercache__bucket__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor peercache__bucket__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Bucket",
+  "Bucket",
+  "Peercache__Bucket",
+  "peercache",
+  sizeof(Peercache__Bucket),
+  4,
+  peercache__bucket__field_descriptors,
+  peercache__bucket__field_indices_by_name,
+  1,  peercache__bucket__number_ranges,
+  (ProtobufCMessageInit) peercache__bucket__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__entry__field_descriptors[7] =
+{
+  {
+    "cache",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Entry, cache),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "key",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Entry, key),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "value",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Entry, value),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "stamp_clock",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Entry, stamp_clock),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "stamp_origin",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Entry, stamp_origin),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "ttl_ms",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Entry, ttl_ms),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "kind",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Entry, kind),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__entry__field_indices_by_name[] = {
+  0,   /* field[0] = cache */
+  1,   /* field[1] = key */
+  6,   /* field[6] = kind */
+  3,   /* field[3] = stamp_clock */
+  4,   /* field[4] = stamp_origin */
+  5,   /* field[5] = ttl_ms */
+  2,   /* field[2] = value */
+};
+static const ProtobufCIntRange peercache__entry__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 7 }
+};
+const ProtobufCMessageDescriptor peercache__entry__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Entry",
+  "Entry",
+  "Peercache__Entry",
+  "peercache",
+  sizeof(Peercache__Entry),
+  7,
+  peercache__entry__field_descriptors,
+  peercache__entry__field_indices_by_name,
+  1,  peercache__entry__number_ranges,
+  (ProtobufCMessageInit) peercache__entry__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__compare__field_descriptors[4] =
+{
+  {
+    "buckets",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Peercache__Compare, n_buckets),
+    offsetof(Peercache__Compare, buckets),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "words",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED32,
+    offsetof(Peercache__Compare, n_words),
+    offsetof(Peercache__Compare, words),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "floor_clocks",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Peercache__Compare, n_floor_clocks),
+    offsetof(Peercache__Compare, floor_clocks),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "floor_origins",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED32,
+    offsetof(Peercache__Compare, n_floor_origins),
+    offsetof(Peercache__Compare, floor_origins),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__compare__field_indices_by_name[] = {
+  0,   /* field[0] = buckets */
+  2,   /* field[2] = floor_clocks */
+  3,   /* field[3] = floor_origins */
+  1,   /* field[1] = words */
+};
+static const ProtobufCIntRange peercache__compare__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 4 }
+};
+const ProtobufCMessageDescriptor peercache__compare__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Compare",
+  "Compare",
+  "Peercache__Compare",
+  "peercache",
+  sizeof(Peercache__Compare),
+  4,
+  peercache__compare__field_descriptors,
+  peercache__compare__field_indices_by_name,
+  1,  peercache__compare__number_ranges,
+  (ProtobufCMessageInit) peercache__compare__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__differences__field_descriptors[1] =
+{
+  {
+    "buckets",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Peercache__Differences, n_buckets),
+    offsetof(Peercache__Differences, buckets),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__differences__field_indices_by_name[] = {
+  0,   /* field[0] = buckets */
+};
+static const ProtobufCIntRange peercache__differences__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 1 }
+};
+const ProtobufCMessageDescriptor peercache__differences__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Differences",
+  "Differences",
+  "Peercache__Differences",
+  "peercache",
+  sizeof(Peercache__Differences),
+  1,
+  peercache__differences__field_descriptors,
+  peercache__differences__field_indices_by_name,
+  1,  peercache__differences__number_ranges,
+  (ProtobufCMessageInit) peercache__differences__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

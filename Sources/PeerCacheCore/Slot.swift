@@ -28,5 +28,14 @@ package struct BucketIndex: Hashable, Sendable {
 
     package init(hash: UInt64) { index = Int(truncatingIfNeeded: hash >> 47) }
 
+    /// Nil unless `index` is in 0..<131,072.
+    package init?(index: Int) {
+        guard index >= 0, index < Self.count else { return nil }
+        self.index = index
+    }
+
     package var slot: Int { index / Self.perSlot }
+
+    /// The eight buckets of a slot.
+    package static func all(of slot: Slot) -> [BucketIndex] { (0..<perSlot).compactMap { BucketIndex(index: slot.index * perSlot + $0) } }
 }

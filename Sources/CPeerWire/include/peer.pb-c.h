@@ -24,6 +24,15 @@ typedef struct Peercache__Chunk Peercache__Chunk;
 typedef struct Peercache__Invalidation Peercache__Invalidation;
 typedef struct Peercache__Gossip Peercache__Gossip;
 typedef struct Peercache__Member Peercache__Member;
+typedef struct Peercache__Claim Peercache__Claim;
+typedef struct Peercache__ClaimAnswer Peercache__ClaimAnswer;
+typedef struct Peercache__CacheFloor Peercache__CacheFloor;
+typedef struct Peercache__Pull Peercache__Pull;
+typedef struct Peercache__Page Peercache__Page;
+typedef struct Peercache__Bucket Peercache__Bucket;
+typedef struct Peercache__Entry Peercache__Entry;
+typedef struct Peercache__Compare Peercache__Compare;
+typedef struct Peercache__Differences Peercache__Differences;
 
 
 /* --- enums --- */
@@ -327,6 +336,179 @@ struct  Peercache__Member
     , 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0, 0, 0, 0, 0, 0 }
 
 
+struct  Peercache__Claim
+{
+  ProtobufCMessage base;
+  /*
+   * a bit for each of the 16,384 slots, lowest bit of the first byte first
+   */
+  ProtobufCBinaryData slots;
+};
+#define PEERCACHE__CLAIM__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__claim__descriptor) \
+    , {0,NULL} }
+
+
+struct  Peercache__ClaimAnswer
+{
+  ProtobufCMessage base;
+  /*
+   * holds as a whole
+   */
+  ProtobufCBinaryData complete;
+  /*
+   * holds in part
+   */
+  ProtobufCBinaryData partial;
+  /*
+   * owned last
+   */
+  ProtobufCBinaryData owned;
+  size_t n_floors;
+  Peercache__CacheFloor **floors;
+};
+#define PEERCACHE__CLAIM_ANSWER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__claim_answer__descriptor) \
+    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL }
+
+
+struct  Peercache__CacheFloor
+{
+  ProtobufCMessage base;
+  ProtobufCBinaryData cache;
+  uint64_t clock;
+  uint32_t origin;
+};
+#define PEERCACHE__CACHE_FLOOR__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__cache_floor__descriptor) \
+    , {0,NULL}, 0, 0 }
+
+
+struct  Peercache__Pull
+{
+  ProtobufCMessage base;
+  size_t n_slots;
+  uint32_t *slots;
+  /*
+   * 0 to 7
+   */
+  uint32_t bucket;
+  /*
+   * and of nothing behind it
+   */
+  protobuf_c_boolean bucket_only;
+};
+#define PEERCACHE__PULL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__pull__descriptor) \
+    , 0,NULL, 0, 0 }
+
+
+struct  Peercache__Page
+{
+  ProtobufCMessage base;
+  /*
+   * names
+   */
+  size_t n_caches;
+  ProtobufCBinaryData *caches;
+  /*
+   * in the order of the request; without those that hold nothing and never dropped anything
+   */
+  size_t n_buckets;
+  Peercache__Bucket **buckets;
+  /*
+   * of the request that are finished
+   */
+  uint32_t slots;
+  /*
+   * where the first of the others goes on, 0 to 7
+   */
+  uint32_t next;
+};
+#define PEERCACHE__PAGE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__page__descriptor) \
+    , 0,NULL, 0,NULL, 0, 0 }
+
+
+struct  Peercache__Bucket
+{
+  ProtobufCMessage base;
+  /*
+   * 0 to 131,071
+   */
+  uint32_t index;
+  /*
+   * as of the same moment as the entries
+   */
+  uint64_t floor_clock;
+  uint32_t floor_origin;
+  size_t n_entries;
+  Peercache__Entry **entries;
+};
+#define PEERCACHE__BUCKET__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__bucket__descriptor) \
+    , 0, 0, 0, 0,NULL }
+
+
+struct  Peercache__Entry
+{
+  ProtobufCMessage base;
+  /*
+   * index into the page's names
+   */
+  uint32_t cache;
+  ProtobufCBinaryData key;
+  ProtobufCBinaryData value;
+  uint64_t stamp_clock;
+  uint32_t stamp_origin;
+  /*
+   * from the stamp; 1 + milliseconds; 0: the entry has none
+   */
+  uint64_t ttl_ms;
+  /*
+   * 0 value, 1 tombstone, 2 value to be asked for by itself
+   */
+  uint32_t kind;
+};
+#define PEERCACHE__ENTRY__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__entry__descriptor) \
+    , 0, {0,NULL}, {0,NULL}, 0, 0, 0, 0 }
+
+
+struct  Peercache__Compare
+{
+  ProtobufCMessage base;
+  size_t n_buckets;
+  uint32_t *buckets;
+  /*
+   * for each bucket the cells, what is older, and the newest unit
+   */
+  size_t n_words;
+  uint32_t *words;
+  size_t n_floor_clocks;
+  uint64_t *floor_clocks;
+  size_t n_floor_origins;
+  uint32_t *floor_origins;
+};
+#define PEERCACHE__COMPARE__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__compare__descriptor) \
+    , 0,NULL, 0,NULL, 0,NULL, 0,NULL }
+
+
+struct  Peercache__Differences
+{
+  ProtobufCMessage base;
+  /*
+   * those of the request that differ
+   */
+  size_t n_buckets;
+  uint32_t *buckets;
+};
+#define PEERCACHE__DIFFERENCES__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__differences__descriptor) \
+    , 0,NULL }
+
+
 /* Peercache__PeerFrame methods */
 void   peercache__peer_frame__init
                      (Peercache__PeerFrame         *message);
@@ -498,6 +680,177 @@ Peercache__Member *
 void   peercache__member__free_unpacked
                      (Peercache__Member *message,
                       ProtobufCAllocator *allocator);
+/* Peercache__Claim methods */
+void   peercache__claim__init
+                     (Peercache__Claim         *message);
+size_t peercache__claim__get_packed_size
+                     (const Peercache__Claim   *message);
+size_t peercache__claim__pack
+                     (const Peercache__Claim   *message,
+                      uint8_t             *out);
+size_t peercache__claim__pack_to_buffer
+                     (const Peercache__Claim   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Claim *
+       peercache__claim__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__claim__free_unpacked
+                     (Peercache__Claim *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__ClaimAnswer methods */
+void   peercache__claim_answer__init
+                     (Peercache__ClaimAnswer         *message);
+size_t peercache__claim_answer__get_packed_size
+                     (const Peercache__ClaimAnswer   *message);
+size_t peercache__claim_answer__pack
+                     (const Peercache__ClaimAnswer   *message,
+                      uint8_t             *out);
+size_t peercache__claim_answer__pack_to_buffer
+                     (const Peercache__ClaimAnswer   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__ClaimAnswer *
+       peercache__claim_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__claim_answer__free_unpacked
+                     (Peercache__ClaimAnswer *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__CacheFloor methods */
+void   peercache__cache_floor__init
+                     (Peercache__CacheFloor         *message);
+size_t peercache__cache_floor__get_packed_size
+                     (const Peercache__CacheFloor   *message);
+size_t peercache__cache_floor__pack
+                     (const Peercache__CacheFloor   *message,
+                      uint8_t             *out);
+size_t peercache__cache_floor__pack_to_buffer
+                     (const Peercache__CacheFloor   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__CacheFloor *
+       peercache__cache_floor__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__cache_floor__free_unpacked
+                     (Peercache__CacheFloor *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__Pull methods */
+void   peercache__pull__init
+                     (Peercache__Pull         *message);
+size_t peercache__pull__get_packed_size
+                     (const Peercache__Pull   *message);
+size_t peercache__pull__pack
+                     (const Peercache__Pull   *message,
+                      uint8_t             *out);
+size_t peercache__pull__pack_to_buffer
+                     (const Peercache__Pull   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Pull *
+       peercache__pull__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__pull__free_unpacked
+                     (Peercache__Pull *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__Page methods */
+void   peercache__page__init
+                     (Peercache__Page         *message);
+size_t peercache__page__get_packed_size
+                     (const Peercache__Page   *message);
+size_t peercache__page__pack
+                     (const Peercache__Page   *message,
+                      uint8_t             *out);
+size_t peercache__page__pack_to_buffer
+                     (const Peercache__Page   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Page *
+       peercache__page__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__page__free_unpacked
+                     (Peercache__Page *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__Bucket methods */
+void   peercache__bucket__init
+                     (Peercache__Bucket         *message);
+size_t peercache__bucket__get_packed_size
+                     (const Peercache__Bucket   *message);
+size_t peercache__bucket__pack
+                     (const Peercache__Bucket   *message,
+                      uint8_t             *out);
+size_t peercache__bucket__pack_to_buffer
+                     (const Peercache__Bucket   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Bucket *
+       peercache__bucket__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__bucket__free_unpacked
+                     (Peercache__Bucket *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__Entry methods */
+void   peercache__entry__init
+                     (Peercache__Entry         *message);
+size_t peercache__entry__get_packed_size
+                     (const Peercache__Entry   *message);
+size_t peercache__entry__pack
+                     (const Peercache__Entry   *message,
+                      uint8_t             *out);
+size_t peercache__entry__pack_to_buffer
+                     (const Peercache__Entry   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Entry *
+       peercache__entry__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__entry__free_unpacked
+                     (Peercache__Entry *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__Compare methods */
+void   peercache__compare__init
+                     (Peercache__Compare         *message);
+size_t peercache__compare__get_packed_size
+                     (const Peercache__Compare   *message);
+size_t peercache__compare__pack
+                     (const Peercache__Compare   *message,
+                      uint8_t             *out);
+size_t peercache__compare__pack_to_buffer
+                     (const Peercache__Compare   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Compare *
+       peercache__compare__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__compare__free_unpacked
+                     (Peercache__Compare *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__Differences methods */
+void   peercache__differences__init
+                     (Peercache__Differences         *message);
+size_t peercache__differences__get_packed_size
+                     (const Peercache__Differences   *message);
+size_t peercache__differences__pack
+                     (const Peercache__Differences   *message,
+                      uint8_t             *out);
+size_t peercache__differences__pack_to_buffer
+                     (const Peercache__Differences   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Differences *
+       peercache__differences__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__differences__free_unpacked
+                     (Peercache__Differences *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Peercache__PeerFrame_Closure)
@@ -527,6 +880,33 @@ typedef void (*Peercache__Gossip_Closure)
 typedef void (*Peercache__Member_Closure)
                  (const Peercache__Member *message,
                   void *closure_data);
+typedef void (*Peercache__Claim_Closure)
+                 (const Peercache__Claim *message,
+                  void *closure_data);
+typedef void (*Peercache__ClaimAnswer_Closure)
+                 (const Peercache__ClaimAnswer *message,
+                  void *closure_data);
+typedef void (*Peercache__CacheFloor_Closure)
+                 (const Peercache__CacheFloor *message,
+                  void *closure_data);
+typedef void (*Peercache__Pull_Closure)
+                 (const Peercache__Pull *message,
+                  void *closure_data);
+typedef void (*Peercache__Page_Closure)
+                 (const Peercache__Page *message,
+                  void *closure_data);
+typedef void (*Peercache__Bucket_Closure)
+                 (const Peercache__Bucket *message,
+                  void *closure_data);
+typedef void (*Peercache__Entry_Closure)
+                 (const Peercache__Entry *message,
+                  void *closure_data);
+typedef void (*Peercache__Compare_Closure)
+                 (const Peercache__Compare *message,
+                  void *closure_data);
+typedef void (*Peercache__Differences_Closure)
+                 (const Peercache__Differences *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -542,6 +922,15 @@ extern const ProtobufCMessageDescriptor peercache__chunk__descriptor;
 extern const ProtobufCMessageDescriptor peercache__invalidation__descriptor;
 extern const ProtobufCMessageDescriptor peercache__gossip__descriptor;
 extern const ProtobufCMessageDescriptor peercache__member__descriptor;
+extern const ProtobufCMessageDescriptor peercache__claim__descriptor;
+extern const ProtobufCMessageDescriptor peercache__claim_answer__descriptor;
+extern const ProtobufCMessageDescriptor peercache__cache_floor__descriptor;
+extern const ProtobufCMessageDescriptor peercache__pull__descriptor;
+extern const ProtobufCMessageDescriptor peercache__page__descriptor;
+extern const ProtobufCMessageDescriptor peercache__bucket__descriptor;
+extern const ProtobufCMessageDescriptor peercache__entry__descriptor;
+extern const ProtobufCMessageDescriptor peercache__compare__descriptor;
+extern const ProtobufCMessageDescriptor peercache__differences__descriptor;
 
 PROTOBUF_C__END_DECLS
 

@@ -11,6 +11,12 @@ extension ByteStore {
         shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.forget(slot.index) }
     }
 
+    /// Forgets the entries of some caches in a slot that stays held for others. Floors stay as they are, as nobody answers for these entries
+    /// here any more. O(entries of the slot) under one lock.
+    package func forget(_ slot: Slot, where isGone: (CacheIndex) -> Bool) {
+        shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.forgetEntries(slot.index) { isGone(CacheIndex($0)) } }
+    }
+
     /// Whether the slot was adopted and not forgotten since. O(1).
     package func isHeld(_ slot: Slot) -> Bool {
         shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.slots.isHeld(slot.index) } ?? false
@@ -25,18 +31,6 @@ extension ByteStore {
     /// The highest stamp that was dropped from the bucket, or that its floor was raised to; ``Stamp/zero`` when the slot is absent. O(1).
     package func floor(of bucket: BucketIndex) -> Stamp {
         shard(ofSlot: bucket.slot)?.pointee.lock.withLock { $0.slots.floor(bucket) } ?? .zero
-    }
-
-    /// Keeps digests of a held slot's buckets, for slots that others hold too; or no longer. ``forget(_:)`` ends them as well.
-    /// - Returns: false when the slot is absent, or the limit leaves no room for their 320 bytes.
-    /// - Complexity: O(entries of the slot) to begin, under one lock.
-    package func setDigest(of slot: Slot, _ isKept: Bool) -> Bool {
-        shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.setHasDigest(slot.index, isKept) } ?? false
-    }
-
-    /// The digests of a slot's buckets, 8 in order of hash; nil when none are kept. O(1).
-    package func digests(of slot: Slot) -> [BucketDigest]? {
-        shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.digests.digests(slot.index) }
     }
 
     /// Calls `body` for the entries of a slot in order of hash, tombstones included, and ends between two hashes once `bytesMax` bytes of

@@ -55,12 +55,13 @@ extension ByteStore {
     }
 
     /// Drops what is held for the key and raises the bucket's floor to its stamp.
-    /// - Returns: whether anything was held that was not cleared with its cache.
-    package func drop(_ id: KeyID, _ key: RawSpan) -> Bool {
+    /// - Parameter limit: only what has a stamp below it; nil: whatever is held.
+    /// - Returns: whether anything was dropped that was not cleared with its cache.
+    package func drop(_ id: KeyID, _ key: RawSpan, below limit: Stamp? = nil) -> Bool {
         key.withUnsafeBytes { key in
             shard(of: id).pointee.lock.withLock { shard in
                 let handle = shard.find(id, key)
-                guard handle != 0 else { return false }
+                guard handle != 0, limit.map({ shard.entries[handle].info.stamp < $0 }) ?? true else { return false }
                 let wasCleared = shard.isCleared(shard.entries[handle])
                 shard.drop(handle, wasCleared ? .cleared : .requested)
                 shard.publishAge()

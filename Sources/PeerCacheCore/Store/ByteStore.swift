@@ -94,7 +94,6 @@ package final class ByteStore: @unchecked Sendable {  // unchecked: the pointers
         for number in 0..<shardCount {
             cells[number].lock.withLock { shard in
                 shard.order.deallocate(CountedMemory(shared))
-                shard.digests.deallocate(shared.budget.pointee)
             }
         }
         cells.deinitialize(count: shardCount)

@@ -51,7 +51,7 @@ extension Shard {
     }
 
     func recount() -> Recount {
-        var recount = Recount(pages: slab.pageCount + order.pages, orderBytes: order.heapCharge + digests.charge)
+        var recount = Recount(pages: slab.pageCount + order.pages, orderBytes: order.heapCharge)
         countIndex(&recount)
         if recount.problem == nil { recount.problem = problem(recount) }
         return recount
@@ -65,7 +65,7 @@ extension Shard {
             return problem
         }
         if wheel.count != recount.expiring { return "\(wheel.count) entries in the wheel, \(recount.expiring) expire" }
-        if let problem = wheel.check(entries) ?? checkDigests() { return problem }
+        if let problem = wheel.check(entries) { return problem }
         if slots.heldRecount != slots.heldCount { return "\(slots.heldCount) slots counted as held, \(slots.heldRecount) found" }
         return slab.check(items: recount.items)
     }
@@ -108,24 +108,6 @@ extension Shard {
         let id = KeyID(hash: UInt64(entry.hash) << 32, cache: CacheIndex(entry.cache))
         if find(id, key(entry)) != handle { recount.problem = "entry \(handle) is not found by its key" }
         if !slots.isHeld(entry.slot) { recount.problem = "entry \(handle) lies in an absent slot" }
-    }
-
-    /// Sums every digest up anew.
-    private func checkDigests() -> String? {
-        for slot in slots.slots {
-            guard let kept = digests.digests(slot) else { continue }
-            var anew = DigestTable(slots: slot..<slot + 1)
-            let budget = ByteBudget(limit: 1 << 20)
-            guard anew.start(slot, budget) else { continue }
-            forEach(in: slot) { anew.toggle(hash: $0.hash, stamp: $0.stamp, isTombstone: $0.state.isTombstone) }
-            let found = anew.digests(slot) ?? []
-            anew.deallocate(budget)
-            // What has gone may have been newer than all that is left.
-            for (kept, found) in zip(kept, found) where found.rolled(to: kept.newestUnit) != kept {
-                return "the digest of slot \(slot) is \(kept), its entries sum up to \(found)"
-            }
-        }
-        return nil
     }
 
     private func checkOrder(values: Int) -> String? {

@@ -113,7 +113,6 @@ extension Shard {
         if found != 0 {
             account(entry, sign: -1)
             let state = entry.state
-            digests.toggle(hash: request.hash, stamp: entry.stamp, isTombstone: state.isTombstone)
             (old, wasChain) = (entry.chunk, state.isChain)
             if state.expires { wheel.remove(handle, entries) }
             if state.isTombstone {
@@ -144,7 +143,6 @@ extension Shard {
         if isNew { pending.entry = 0 }
         if old != 0 { freeChunks(old, isChain: wasChain) }
         account(entry, sign: 1)
-        digests.toggle(hash: hash, stamp: stamp, isTombstone: request.isTombstone)
         if let expiry { wheel.insert(handle, expiry: expiry, entries) }
         if request.isTombstone {
             tombstones.pushFront(handle, entries)

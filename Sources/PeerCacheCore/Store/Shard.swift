@@ -19,7 +19,6 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     /// Of everything that expires.
     var wheel: TimerWheel
     var slots: SlotTable
-    var digests: DigestTable
     var counts = ShardCounts()
     /// The last shard asked whether it has older values.
     var donorHand = 0
@@ -38,7 +37,6 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
         self.slab = slab
         self.order = order
         self.wheel = wheel
-        digests = DigestTable(slots: slots.slots)
         self.slots = slots
     }
 
@@ -106,7 +104,6 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
         let entry = entries[handle]
         let (hash, chunk, state) = (entry.hash, entry.chunk, entry.state)
         account(entry, sign: -1)
-        digests.toggle(hash: hash, stamp: entry.stamp, isTombstone: state.isTombstone)
         if isInWheel { wheel.remove(handle, entries) }
         if state.isTombstone { tombstones.unlink(handle, entries) } else { order.removed(handle, entries) }
         var isSparse = false
@@ -138,42 +135,23 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     /// Removes all entries and floors of a slot without raising floors: the peer lost its standing and starts anew (`STORE.md` §5).
     /// O(entries of the slot and its neighbours), under the lock throughout: nobody sees it half forgotten.
     mutating func forget(_ slot: Int) {
-        let hash = UInt32(slot) << 18
-        var cursor: UInt32? = hash
-        while let start = cursor {
-            cursor = withUnsafeTemporaryAllocation(of: UInt32.self, capacity: IndexWord.linesMax * IndexLine.places) { handles in
-                let (count, next) = gather(slot, from: start, into: handles)
-                for handle in handles[..<count] { remove(handle, isInWheel: entries[handle].state.expires) }
-                return next
-            }
-        }
+        forgetEntries(slot) { _ in true }
         slots.forget(slot)
-        digests.stop(slot, shared.budget.pointee)
-        publishAge()
     }
 
-    /// Begins or ends the digest of a held slot. False: it is absent, or the limit leaves no room. O(entries of the slot).
-    mutating func setHasDigest(_ slot: Int, _ hasDigest: Bool) -> Bool {
-        guard hasDigest else {
-            digests.stop(slot, shared.budget.pointee)
-            return true
-        }
-        if digests.has(slot) { return true }
-        guard slots.isHeld(slot), digests.start(slot, shared.budget.pointee) else { return false }
-        forEach(in: slot) { digests.toggle(hash: $0.hash, stamp: $0.stamp, isTombstone: $0.state.isTombstone) }
-        return true
-    }
-
-    /// Calls `body` for all that is held of a slot, block by block.
-    func forEach(in slot: Int, _ body: (EntryRef) -> Void) {
+    /// Removes the entries of some caches from a slot without raising floors.
+    mutating func forgetEntries(_ slot: Int, where isGone: (UInt16) -> Bool) {
         var cursor: UInt32? = UInt32(slot) << 18
         while let start = cursor {
             cursor = withUnsafeTemporaryAllocation(of: UInt32.self, capacity: IndexWord.linesMax * IndexLine.places) { handles in
                 let (count, next) = gather(slot, from: start, into: handles)
-                for handle in handles[..<count] { body(entries[handle]) }
+                for handle in handles[..<count] where isGone(entries[handle].cache) {
+                    remove(handle, isInWheel: entries[handle].state.expires)
+                }
                 return next
             }
         }
+        publishAge()
     }
 
     /// The entries of a slot in the block of this hash, from the hash on, in no order.

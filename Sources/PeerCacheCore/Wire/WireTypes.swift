@@ -16,6 +16,12 @@ package enum RequestKind: UInt32, Sendable {
     case clearCache = 7
     /// What the peer holds for a key, without value and without loading.
     case inspect = 8
+    /// The sender owns or gains slots under `placement`, or has lost them; the value is a `Claim`, the answer's value a `ClaimAnswer`.
+    case claim = 9
+    /// What is held of some slots; the value is a `Pull`, the answer's value a `Page`.
+    case pull = 10
+    /// Which buckets differ; the value is a `Compare`, the answer's value `Differences`.
+    case compare = 11
 }
 
 /// Bits of `Request.flags`.
@@ -41,7 +47,7 @@ package enum ResponseStatus: UInt32, Sendable {
     case ok = 1
     /// The key has no value: the loader says that it does not exist, or nothing is held and nothing can load.
     case absent = 2
-    /// The receiver is not the owner in its own placement; `placement` is its digest.
+    /// The receiver is not the owner in its own placement, whose digest is `placement`, or with the same digest not yet.
     case notOwner = 3
     /// The owner has no loader for this cache.
     case noLoader = 4

@@ -10,7 +10,6 @@ import Testing
     func holdersOfTheSameEntriesAgree(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let (one, other) = (try Fixture(), try Fixture())
-        for fixture in [one, other] { #expect(fixture.store.setDigest(of: fixture.slot, true)) }
         // Stamps over 40 units of 65 s.
         var writes = (0..<600).map { number in
             (
@@ -28,32 +27,13 @@ import Testing
             }
             writes.shuffle(using: &random)
         }
-        let digests = [one, other].map { $0.store.digests(of: $0.slot) ?? [] }
+        let digests = [one, other].map { $0.store.summaries(of: $0.slot, now: Fixture.now) }
         #expect(digests[0].count == 8)
-        for (left, right) in zip(digests[0], digests[1]) {
-            let unit = max(left.newestUnit, right.newestUnit)
-            #expect(left.rolled(to: unit) == right.rolled(to: unit), "PEERCACHE_SEED=\(seed)")
-        }
-        #expect(one.drop(one.key("1")))
-        #expect(one.store.digests(of: one.slot) != other.store.digests(of: other.slot))
+        for (left, right) in zip(digests[0], digests[1]) { #expect(!left.differs(from: right), "PEERCACHE_SEED=\(seed)") }
+        // One of them hears of one thing more.
+        one.apply(one.key("another"), Fixture.stamp(40 * 65_536 + 1))
+        let after = one.store.summaries(of: one.slot, now: Fixture.now)
+        #expect(zip(after, digests[1]).count { $0.differs(from: $1) && $1.differs(from: $0) } == 1, "PEERCACHE_SEED=\(seed)")
         for fixture in [one, other] { #expect(fixture.store.checkInvariants() == nil) }
-    }
-
-    @Test func digestsBeginWithWhatIsHeldAndEndWithTheSlot() throws {
-        let fixture = try Fixture()
-        for number in 0..<500 { fixture.apply(fixture.key("\(number)"), Fixture.stamp(number)) }
-        #expect(fixture.store.digests(of: fixture.slot) == nil)
-        #expect(fixture.store.setDigest(of: fixture.slot, true))
-        #expect(fixture.store.checkInvariants() == nil)
-        let cells = fixture.store.digests(of: fixture.slot)?.flatMap(\.cells) ?? []
-        #expect(cells.contains { $0 != 0 })
-        fixture.store.forget(fixture.slot)
-        #expect(fixture.store.digests(of: fixture.slot) == nil)
-        #expect(!fixture.store.setDigest(of: fixture.slot, true))  // absent
-        fixture.store.adopt(fixture.slot)
-        #expect(fixture.store.setDigest(of: fixture.slot, true))
-        #expect(fixture.store.digests(of: fixture.slot)?.allSatisfy { $0.cells.allSatisfy { $0 == 0 } && $0.older == 0 } == true)
-        #expect(fixture.store.setDigest(of: fixture.slot, false))
-        #expect(fixture.store.checkInvariants() == nil)
     }
 }

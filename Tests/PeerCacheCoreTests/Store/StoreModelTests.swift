@@ -77,7 +77,6 @@ private struct ModelRun {
         for slot in slots {
             store.adopt(slot)
             model.slots.insert(slot.index)
-            _ = store.setDigest(of: slot, true)
         }
     }
 
@@ -282,7 +281,6 @@ private struct ModelRun {
         } else {
             store.adopt(slot)
             model.slots.insert(slot.index)
-            _ = store.setDigest(of: slot, pick(2) == 0)
         }
         return agree(store.isHeld(slot), model.slots.contains(slot.index), "held slot")
     }

@@ -1,0 +1,127 @@
+/// What the store does not know when it takes in a page of another holder.
+package struct PageContext {
+    /// The cache of this name here; entries of others are left out.
+    package var cache: (_ name: UnsafeRawBufferPointer) -> CacheIndex?
+    /// Whether this peer holds the slot for the cache.
+    package var holds: (CacheIndex, Slot) -> Bool
+    package var hash: (CacheIndex, UnsafeRawBufferPointer) -> UInt64
+    /// Whether a stamp may be believed.
+    package var accepts: (Stamp) -> Bool
+    package var now: Tick
+
+    package init(
+        cache: @escaping (UnsafeRawBufferPointer) -> CacheIndex?, holds: @escaping (CacheIndex, Slot) -> Bool,
+        hash: @escaping (CacheIndex, UnsafeRawBufferPointer) -> UInt64, accepts: @escaping (Stamp) -> Bool, now: Tick
+    ) {
+        (self.cache, self.holds, self.hash, self.accepts, self.now) = (cache, holds, hash, accepts, now)
+    }
+
+    /// The entries of a bucket that concern this peer, with their keys here.
+    fileprivate func entries(
+        _ bucket: PageReader.Bucket, _ caches: [CacheIndex?], _ slot: Slot, refused: inout Int
+    ) -> [(entry: WireEntry, id: KeyID)] {
+        bucket.entries.compactMap { entry in
+            guard let cache = caches[entry.cache], holds(cache, slot) else { return nil }
+            let id = KeyID(hash: hash(cache, entry.key), cache: cache)
+            guard id.bucket == bucket.index, accepts(entry.stamp) else {
+                refused += 1
+                return nil
+            }
+            return (entry, id)
+        }
+    }
+}
+
+/// What a page came to.
+package struct PageResult: Sendable {
+    /// Slots of the request that are finished, and where the next one goes on.
+    package var slots = 0
+    package var next = 0
+    package var bytes = 0
+    /// Too long for a page, newer than what is held: to be asked for one by one.
+    package var deferred: [HeldKey] = []
+    /// To be raised when those have come.
+    package var floors: [(bucket: BucketIndex, floor: Stamp)] = []
+    /// Refused: stamps from the future, keys of other slots.
+    package var refused = 0
+}
+
+extension ByteStore {
+    /// Takes in a page that was asked for: entries by their stamps, then the floor of each bucket, so that an older copy that comes late is
+    /// refused as it is there (`CONTRACT.md` I21).
+    /// - Parameters:
+    ///   - asked: buckets of other slots are refused.
+    ///   - isDoubtful: what is held here, not there, and below the other's floor is dropped: the other has dropped that or something newer.
+    package func takeIn(
+        _ page: UnsafeRawBufferPointer, asked: PullRequest, isDoubtful: Bool, _ context: PageContext
+    ) throws(WireError) -> PageResult {
+        var result = PageResult()
+        result.bytes = page.count
+        let slots = Set(asked.slots.map(\.index))  // asked for membership, never iterated
+        var caches: [CacheIndex?]?
+        let (count, next) = try PageReader.page(page) { bucket, names in
+            let known = caches ?? names.map(context.cache)
+            caches = known
+            guard slots.contains(bucket.index.slot), let slot = Slot(index: bucket.index.slot), context.accepts(bucket.floor) else {
+                return result.refused += 1
+            }
+            var held: Set<HeldKey> = []
+            let deferredBefore = result.deferred.count
+            for (entry, id) in context.entries(bucket, known, slot, refused: &result.refused) {
+                if isDoubtful { held.insert(HeldKey(cache: id.cache, bytes: Array(entry.key))) }
+                takeIn(entry, id, context, &result)
+            }
+            if isDoubtful { dropOutdated(bucket.index, below: bucket.floor, now: context.now, except: held) }
+            if result.deferred.count > deferredBefore {
+                result.floors.append((bucket.index, bucket.floor))
+            } else {
+                raiseFloor(of: bucket.index, to: bucket.floor)
+            }
+        }
+        (result.slots, result.next) = (count, next)
+        return result
+    }
+
+    private func takeIn(_ entry: WireEntry, _ id: KeyID, _ context: PageContext, _ result: inout PageResult) {
+        if entry.kind != .deferred { return _ = take(entry, id, now: context.now) }
+        if wants(id, entry.key.bytes, stamp: entry.stamp) { result.deferred.append(HeldKey(cache: id.cache, bytes: Array(entry.key))) }
+    }
+
+    /// Which of another holder's buckets differ from those here; what is not compared here does not.
+    package func differences(from others: [BucketSummary], now: Tick, isComplete: (Slot) -> Bool) -> [BucketIndex] {
+        var (slot, own): (Int, [BucketSummary]) = (-1, [])
+        return others.compactMap { other in
+            if other.index.slot != slot {
+                slot = other.index.slot
+                own = Slot(index: slot).map { isComplete($0) ? summaries(of: $0, now: now) : [] } ?? []
+            }
+            guard let mine = own.first(where: { $0.index == other.index }) else { return nil }
+            return mine.differs(from: other) ? other.index : nil
+        }
+    }
+
+    /// Repairs a bucket with what another holder has of it: takes what is newer there.
+    /// - Parameter ship: gets what is newer here, or missing there although the other has not dropped it. Must not call the store.
+    package func repair(
+        _ bucket: BucketIndex, with page: UnsafeRawBufferPointer, _ context: PageContext,
+        ship: (KeyID, UnsafeRawBufferPointer, EntryInfo, UnsafeRawBufferPointer) -> Void
+    ) throws(WireError) -> PageResult {
+        var result = PageResult()
+        result.bytes = page.count
+        var stamps: [HeldKey: Stamp] = [:]  // looked up, never iterated
+        var floor = Stamp.zero
+        _ = try PageReader.page(page) { found, names in
+            guard found.index == bucket, let slot = Slot(index: bucket.slot) else { return result.refused += 1 }
+            floor = found.floor
+            for (entry, id) in context.entries(found, names.map(context.cache), slot, refused: &result.refused) {
+                stamps[HeldKey(cache: id.cache, bytes: Array(entry.key))] = entry.stamp
+                takeIn(entry, id, context, &result)
+            }
+        }
+        _ = readBucket(bucket, now: context.now, valueBytesMax: { .max }) { id, key, info, value in
+            let theirs = stamps[HeldKey(cache: id.cache, bytes: Array(key))] ?? floor
+            if info.stamp > theirs, let value { ship(id, key, info, value) }
+        }
+        return result
+    }
+}

@@ -1,0 +1,101 @@
+/// Whoever becomes owner asks the former owners first: from their answers on they answer for the slot no more, and the clock of this peer
+/// is above every stamp that they minted (`CONTRACT.md` §5.3, I38). The answers also tell who holds what.
+extension ReplicaMachine {
+    enum Asking: Sendable {
+        case at(Instant)
+        case asked
+    }
+
+    struct Claim: Sendable {
+        var digest: UInt64
+        var slots: SlotSet
+        var since: Instant
+        /// Those that have not answered.
+        var waiting = SortedMap<PeerID, Asking>()
+    }
+
+    /// Adds slots to the claim under way, under the placement of now.
+    mutating func beginClaim(_ slots: SlotSet, _ effects: inout [Effect]) {
+        var slots = slots
+        if let claim {
+            // What is left of it goes on, as answers under the former placement say nothing any more.
+            slots.formUnion(SlotSet(claim.slots.slots.filter { claiming.contains($0) || isWaiting($0) }))
+            self.claim = nil
+        }
+        if slots.isEmpty { return }
+        var claim = Claim(digest: placement.digest, slots: slots, since: now)
+        for peer in recipients(of: slots) { claim.waiting[peer] = .at(now) }
+        self.claim = claim
+    }
+
+    /// Not complete, and nobody is being asked for it.
+    private func isWaiting(_ slot: Slot) -> Bool {
+        wanted.contains(slot) && contents[slot.index] != .complete && sourcesLeft[slot.index] == 0
+    }
+
+    /// In a large cluster those in whose lists the slots were or are.
+    private func recipients(of slots: SlotSet) -> [PeerID] {
+        if present.count <= Self.smallCluster { return present }
+        var members = Set<UInt16>()  // asked for membership, never iterated
+        for slot in slots.slots { for index in placement.peerIndices(of: slot, copies: Placement.ranksMax) { members.insert(index) } }
+        return present.filter { peer in placement.index(of: peer).map { members.contains(UInt16(clamping: $0)) } ?? true }
+    }
+
+    mutating func claimAnswered(_ id: CallID, by peer: PeerID, _ answer: Answer, _ effects: inout [Effect]) {
+        if case .claimed(let answer) = answer, present.contains(peer) {
+            var merged = known[peer] ?? ClaimAnswer()
+            if let claim {
+                merged.complete.subtract(claim.slots)
+                merged.partial.subtract(claim.slots)
+                merged.owned.subtract(claim.slots)
+            }
+            merged.complete.formUnion(answer.complete)
+            merged.partial.formUnion(answer.partial)
+            merged.owned.formUnion(answer.owned)
+            known[peer] = merged
+        }
+        guard claim != nil, claim?.waiting.contains(peer) == true else { return }
+        switch answer {
+        case .claimed:
+            claim?.waiting[peer] = nil
+        case .disagrees:
+            effects.append(.synchronize(peer))
+            claim?.waiting[peer] = .at(now + configuration.claimEvery)
+        default: claim?.waiting[peer] = .at(now + configuration.claimEvery)
+        }
+    }
+
+    mutating func advanceClaim(_ effects: inout [Effect]) {
+        guard var claim else { return }
+        let isOver = now - claim.since >= configuration.claimFor
+        claim.waiting.removeAll { peer, _ in isOver || !present.contains(peer) }
+        for (peer, next) in zip(claim.waiting.keys, claim.waiting.values) {
+            guard case .at(let time) = next, time <= now else { continue }
+            claim.waiting[peer] = .asked
+            _ = ask(.claim(claim.slots, placement: claim.digest), .claim(peer), peer, &effects)
+        }
+        let isComplete = claim.waiting.isEmpty
+        self.claim = claim
+        guard isComplete || now - claim.since >= configuration.claimTimeout else { return }
+        for slot in claim.slots.slots { settle(slot, isLast: isComplete, &effects) }
+        if isComplete { self.claim = nil }
+    }
+
+    /// The former owners have answered, or had the time to.
+    private mutating func settle(_ slot: Slot, isLast: Bool, _ effects: inout [Effect]) {
+        let wasClaiming = claiming.contains(slot)
+        claiming.remove(slot)
+        if isWaiting(slot) { chooseSources(slot, isLast: isLast, &effects) }
+        if wasClaiming {
+            effects.append(.serve(slot, serving(slot)))
+            if contents[slot.index] == .complete { own(slot) }
+        }
+    }
+
+    /// This peer is owner and holds all that there is.
+    mutating func own(_ slot: Slot) {
+        guard placement.owner(of: slot) == me, !claiming.contains(slot) else { return }
+        ownedLast.insert(slot)
+        for peer in placement.peers(of: slot, copies: copiesMax) { check(slot, at: peer) }
+    }
+}

@@ -1,0 +1,89 @@
+/// What a new placement means for each slot.
+extension ReplicaMachine {
+    /// This peer's place in the slot's list; above every number of copies when it has none.
+    func rank(_ slot: Slot, _ placement: Placement, _ index: Int?) -> Int {
+        guard let index else { return .max }
+        let list = placement.peerIndices(of: slot, copies: Placement.ranksMax)
+        return list.firstIndex(of: UInt16(clamping: index)).map { $0 - list.startIndex } ?? .max
+    }
+
+    var copiesMax: Int { copies.last ?? 0 }
+
+    mutating func replace(_ next: Placement, _ present: [PeerID], _ copies: [Int], _ effects: inout [Effect]) {
+        let before = placement, beforeCopies = self.copies
+        placement = next
+        self.present = present
+        self.copies = copies.sorted()
+        known.removeAll { peer, _ in !present.contains(peer) }
+        dirty.removeAll { peer, _ in !present.contains(peer) }
+        unchecked.removeAll { peer, _ in !present.contains(peer) }
+        let mine = (before.index(of: me), next.index(of: me))
+        // Whoever meets others for the first time has owned everything on its own, and so may they.
+        let wasAlone = before.members.count <= 1 && next.members.count > 1
+        let isAlone = present.isEmpty
+        var claimed = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
+        for index in 0..<Slot.count {
+            guard let slot = Slot(index: index) else { continue }
+            let old = rank(slot, before, mine.0), new = rank(slot, next, mine.1)
+            // A cache that is registered late starts without what others hold of it, where the slot is held already.
+            let wasHeld = old < beforeCopies.last ?? 0
+            let enters = copies.contains { new < $0 && !(old < $0 && (wasHeld || beforeCopies.contains($0))) }
+            let leaves = beforeCopies.contains { old < $0 && !(copies.contains($0) && new < $0) }
+            if new < copiesMax { wanted.insert(slot) } else { wanted.remove(slot) }
+            if enters || (wasAlone && new < copiesMax) {
+                if contents[index] == .absent { effects.append(.adopt(slot)) }
+                // Entries of before, without what was written elsewhere meanwhile.
+                contents[index] = isAlone ? .complete : contents[index] == .absent ? .gaining : .regaining
+                release(slot)
+                if !isAlone { claimed.insert(slot) }
+            }
+            if leaves || (old == 0 && new != 0), contents[index] != .absent {
+                if new >= copiesMax { stopFetching(slot) }
+                let owner = next.owner(of: slot)
+                let hadIt = owner.map { owner in before.peers(of: slot, copies: beforeCopies.last ?? 0).contains(owner) } ?? true
+                if old != 0, hadIt { lost.slots.insert(slot) } else { owed.slots.insert(slot) }
+            }
+            if contents[index] == .absent { ownedLast.remove(slot) }
+            if new == 0 {
+                if !isAlone, old != 0 || wasAlone {
+                    claimed.insert(slot)
+                    claiming.insert(slot)
+                } else if isAlone {
+                    claiming.remove(slot)
+                    ownedLast.insert(slot)
+                }
+            } else if claiming.contains(slot) {
+                claiming.remove(slot)
+            }
+            if old != new || enters || wasAlone { effects.append(.serve(slot, serving(slot))) }
+        }
+        for batch in [lost, owed] where !batch.slots.isEmpty { kept.append(batch) }
+        limitKept(&effects)
+        dropSourcesThatWent(&effects)
+        beginClaim(claimed, &effects)
+    }
+
+    func serving(_ slot: Slot) -> Serving {
+        if claiming.contains(slot) { return .claiming }
+        if !wanted.contains(slot), contents[slot.index] != .absent { return .kept }
+        switch contents[slot.index] {
+        case .absent, .complete: return .open
+        case .gaining: return .warming
+        case .regaining: return .doubtful
+        }
+    }
+
+    /// Everything held may be outdated, and nothing is anybody's but as a candidate.
+    mutating func returned(_ effects: inout [Effect]) {
+        guard !present.isEmpty else { return }
+        var claimed = SlotSet()
+        for slot in wanted.slots {
+            contents[slot.index] = .regaining
+            claimed.insert(slot)
+            if placement.owner(of: slot) == me { claiming.insert(slot) }
+            effects.append(.serve(slot, serving(slot)))
+        }
+        ownedLast = SlotSet()
+        beginClaim(claimed, &effects)
+    }
+}

@@ -1,0 +1,130 @@
+/// Anti-entropy: the owner compares digests of its slots with each copy, looks again at what differs, and repairs what still does
+/// (`CONTRACT.md` §10). Slots of which a copy missed a write come first.
+extension ReplicaMachine {
+    /// A bucket that differed once.
+    struct Suspect: Sendable {
+        var peer: PeerID
+        var bucket: BucketIndex
+        var dueAt: Instant
+        /// It differed twice.
+        var isCertain = false
+    }
+
+    /// A holder has missed a write, or may have: the slot is compared soon. O(log members).
+    package mutating func markDirty(_ slot: Slot, at peer: PeerID) {
+        guard peer != me, present.contains(peer) else { return }
+        if dirty.change(peer, { $0.insert(slot) }) == nil { dirty[peer] = SlotSet([slot]) }
+    }
+
+    /// The slot of a holder may differ, though nothing is known of it.
+    mutating func check(_ slot: Slot, at peer: PeerID) {
+        guard peer != me, present.contains(peer) else { return }
+        if unchecked.change(peer, { $0.insert(slot) }) == nil { unchecked[peer] = SlotSet([slot]) }
+    }
+
+    mutating func advanceRepair(_ effects: inout [Effect]) {
+        repairCertain(&effects)
+        if let repairAt, now < repairAt { return }
+        repairAt = now + configuration.repairEvery
+        guard copiesMax > 1, !present.isEmpty else { return }
+        lookAgain(&effects)
+        var wanted = SortedMap<PeerID, SlotSet>()
+        var marked = (dirty, unchecked)
+        let parts = [taken(&marked.0), taken(&marked.1)]
+        (dirty, unchecked) = marked
+        for slots in parts {
+            for (peer, slots) in zip(slots.keys, slots.values) { wanted[peer, default: SlotSet()].formUnion(slots) }
+        }
+        for slot in nextOwned() {
+            for peer in placement.peers(of: slot, copies: copiesMax) where peer != me && present.contains(peer) {
+                wanted[peer, default: SlotSet()].insert(slot)
+            }
+        }
+        for (peer, slots) in zip(wanted.keys, wanted.values) {
+            let all = slots.slots
+            for start in stride(from: 0, to: all.count, by: PullRequest.slotsMax) {
+                let buckets = all[start..<min(all.count, start + PullRequest.slotsMax)].flatMap { BucketIndex.all(of: $0) }
+                _ = ask(.compare(buckets), .compare(peer, buckets, isSecond: false), peer, &effects)
+            }
+        }
+    }
+
+    /// Slots of each peer that are compared at once.
+    private static let comparesMax = 1_024
+
+    /// Takes out what is to be compared now, without what is not held by both any more.
+    private func taken(_ marked: inout SortedMap<PeerID, SlotSet>) -> SortedMap<PeerID, SlotSet> {
+        var wanted = SortedMap<PeerID, SlotSet>()
+        marked.updateAll { peer, slots in
+            let part = SlotSet(slots.slots.prefix(Self.comparesMax))
+            slots.subtract(part)
+            wanted[peer] = SlotSet(part.slots.filter { isHolder(peer, $0) })
+        }
+        marked.removeAll { _, slots in slots.isEmpty }
+        return wanted
+    }
+
+    private func isHolder(_ peer: PeerID, _ slot: Slot) -> Bool {
+        contents[slot.index] == .complete && placement.peers(of: slot, copies: copiesMax).contains(peer)
+    }
+
+    /// The next slots that this peer owns, so many that all had their turn within a cycle.
+    private mutating func nextOwned() -> [Slot] {
+        let rounds = max(1, configuration.repairCycle.nanosecondsSaturating / max(1, configuration.repairEvery.nanosecondsSaturating))
+        let steps = (Slot.count + Int(clamping: rounds) - 1) / Int(clamping: rounds)
+        var slots: [Slot] = []
+        for step in 0..<min(steps, Slot.count) {
+            guard let slot = Slot(index: (repairHand + step) % Slot.count) else { continue }
+            if placement.owner(of: slot) == me, contents[slot.index] == .complete, !claiming.contains(slot) { slots.append(slot) }
+        }
+        repairHand = (repairHand + steps) % Slot.count
+        return slots
+    }
+
+    mutating func compared(_ buckets: [BucketIndex], with peer: PeerID, isSecond: Bool, _ answer: Answer) {
+        guard case .differ(let found) = answer else {
+            // Nobody knows: once more later.
+            for bucket in buckets { if let slot = Slot(index: bucket.slot) { markDirty(slot, at: peer) } }
+            return
+        }
+        let asked = Set(buckets)  // asked for membership, never iterated
+        for bucket in found where asked.contains(bucket) {
+            guard suspects.count < configuration.suspectsMax else {
+                if let slot = Slot(index: bucket.slot) { markDirty(slot, at: peer) }
+                continue
+            }
+            suspects.append(Suspect(peer: peer, bucket: bucket, dueAt: now + configuration.secondLook, isCertain: isSecond))
+        }
+    }
+
+    private mutating func lookAgain(_ effects: inout [Effect]) {
+        var due = SortedMap<PeerID, [BucketIndex]>()
+        for suspect in suspects where !suspect.isCertain && suspect.dueAt <= now {
+            due[suspect.peer, default: []].append(suspect.bucket)
+        }
+        let time = now
+        suspects.removeAll { !$0.isCertain && $0.dueAt <= time }
+        for (peer, buckets) in zip(due.keys, due.values) where present.contains(peer) {
+            for start in stride(from: 0, to: buckets.count, by: BucketSummary.countMax) {
+                let part = Array(buckets[start..<min(buckets.count, start + BucketSummary.countMax)])
+                _ = ask(.compare(part), .compare(peer, part, isSecond: true), peer, &effects)
+            }
+        }
+    }
+
+    private mutating func repairCertain(_ effects: inout [Effect]) {
+        while repairsRunning < configuration.repairsMax, allowance > 0, let position = suspects.firstIndex(where: \.isCertain) {
+            let suspect = suspects.remove(at: position)
+            guard present.contains(suspect.peer) else { continue }
+            repairsRunning += 1
+            _ = ask(.repair(suspect.bucket), .repair(suspect.peer, suspect.bucket), suspect.peer, &effects)
+        }
+    }
+}
+
+extension SortedMap {
+    subscript(_ key: Key, default fallback: @autoclosure () -> Value) -> Value {
+        get { self[key] ?? fallback() }
+        set { self[key] = newValue }
+    }
+}

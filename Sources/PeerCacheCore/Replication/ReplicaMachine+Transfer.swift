@@ -1,0 +1,201 @@
+/// Fetching what other holders have of the slots gained, a page at a time, and keeping lost slots until their new owner has them.
+extension ReplicaMachine {
+    /// A holder that pages are fetched from.
+    struct Source: Sendable {
+        /// Slots to be fetched; those before `first` have been.
+        private(set) var slots: [Slot] = []
+        private var first = 0
+        /// Where to go on in the slot that is next.
+        var bucket = 0
+        var call: CallID?
+        var failures = 0
+        var retryAt: Instant?
+
+        var rest: ArraySlice<Slot> { slots[first...] }
+
+        mutating func append(_ slot: Slot) { slots.append(slot) }
+
+        mutating func remove(_ slot: Slot) {
+            guard let position = rest.firstIndex(of: slot) else { return }
+            if position == first { bucket = 0 }
+            slots.remove(at: position)
+        }
+
+        /// The first `count` of these slots are done, and `next` is where the one behind them goes on. Some may have been removed meanwhile.
+        mutating func finish(_ asked: [Slot], count: Int, next: Int) {
+            for slot in asked.prefix(count) where rest.first == slot { first += 1 }
+            bucket = count < asked.count && rest.first == asked[count] ? next : 0
+            if first == slots.count { (slots, first) = ([], 0) }
+        }
+    }
+
+    /// Slots that this peer does not hold any more, for all or for some caches.
+    struct Kept: Sendable {
+        var since: Instant
+        /// The new owner did not hold them before.
+        var isOwed: Bool
+        var slots = SlotSet()
+    }
+
+    // MARK: Fetching
+
+    /// One source that holds everything, preferably the last owner, and all that hold something newer than it perhaps.
+    mutating func chooseSources(_ slot: Slot, isLast: Bool, _ effects: inout [Effect]) {
+        let whole = holders(of: slot).first
+        var chosen = whole.map { [$0] } ?? []
+        for (peer, answer) in zip(known.keys, known.values) where answer.partial.contains(slot) { chosen.append(peer) }
+        if chosen.isEmpty {
+            if isLast { complete(slot, &effects) }
+            return
+        }
+        sourcesLeft[slot.index] = UInt8(clamping: chosen.count)
+        for peer in chosen.prefix(Int(UInt8.max)) { enqueue(slot, from: peer) }
+    }
+
+    private mutating func enqueue(_ slot: Slot, from peer: PeerID) {
+        if sources.change(peer, { $0.append(slot) }) != nil { return }
+        var source = Source()
+        source.append(slot)
+        sources[peer] = source
+    }
+
+    mutating func pulled(_ id: CallID, from peer: PeerID, _ request: PullRequest, _ answer: Answer, _ effects: inout [Effect]) {
+        guard sources[peer]?.call == id else { return }
+        sources.change(peer) { $0.call = nil }
+        guard case .pulled(let count, let next, let bytes) = answer, count > 0 || next > request.bucket, count <= request.slots.count else {
+            return failed(peer, &effects)
+        }
+        allowance -= bytes
+        sources.change(peer) { source in
+            source.failures = 0
+            source.finish(request.slots, count: count, next: next)
+        }
+        for slot in request.slots.prefix(count) { sourceIsDone(slot, &effects) }
+    }
+
+    private mutating func sourceIsDone(_ slot: Slot, _ effects: inout [Effect]) {
+        guard sourcesLeft[slot.index] > 0 else { return }
+        sourcesLeft[slot.index] -= 1
+        if sourcesLeft[slot.index] == 0 { complete(slot, &effects) }
+    }
+
+    private mutating func complete(_ slot: Slot, _ effects: inout [Effect]) {
+        contents[slot.index] = .complete
+        effects.append(.serve(slot, serving(slot)))
+        own(slot)
+    }
+
+    /// The source did not answer: again in a while, or the others must do.
+    private mutating func failed(_ peer: PeerID, _ effects: inout [Effect]) {
+        let failures = sources.change(peer) { source -> Int in
+            source.failures += 1
+            source.retryAt = now + configuration.retryAfter
+            return source.failures
+        }
+        if let failures, failures >= configuration.failuresMax { giveUp(peer, &effects) }
+    }
+
+    private mutating func giveUp(_ peer: PeerID, _ effects: inout [Effect]) {
+        guard let source = sources[peer] else { return }
+        sources[peer] = nil
+        known[peer] = nil
+        for slot in source.rest {
+            if let other = holders(of: slot).first(where: { sources[$0]?.rest.contains(slot) != true }) {
+                enqueue(slot, from: other)
+            } else {
+                sourceIsDone(slot, &effects)
+            }
+        }
+    }
+
+    mutating func dropSourcesThatWent(_ effects: inout [Effect]) {
+        for peer in sources.keys where !present.contains(peer) { giveUp(peer, &effects) }
+    }
+
+    /// The slot was lost again before it was complete.
+    mutating func stopFetching(_ slot: Slot) {
+        guard sourcesLeft[slot.index] > 0 else { return }
+        sourcesLeft[slot.index] = 0
+        sources.updateAll { _, source in source.remove(slot) }
+    }
+
+    mutating func advanceTransfers(_ effects: inout [Effect]) {
+        refill()
+        sources.removeAll { _, source in source.rest.isEmpty && source.call == nil }
+        for peer in sources.keys {
+            guard allowance > 0, let source = sources[peer], source.call == nil, source.retryAt.map({ $0 <= now }) ?? true,
+                let first = source.rest.first
+            else { continue }
+            let isDoubtful = contents[first.index] == .regaining
+            let slots = source.rest.prefix(PullRequest.slotsMax).prefix { (contents[$0.index] == .regaining) == isDoubtful }
+            let request = PullRequest(slots: Array(slots), bucket: source.bucket)
+            let id = ask(.pull(request, isDoubtful: isDoubtful), .pull(peer, request), peer, &effects)
+            sources.change(peer) { $0.call = id }
+        }
+        if sources.isEmpty, claim == nil { known = SortedMap() }
+    }
+
+    private mutating func refill() {
+        defer { allowanceAt = now }
+        guard let before = allowanceAt else { return }
+        let gained = Double(configuration.transferBytesPerSecond) * Double((now - before).nanosecondsSaturating) / 1e9
+        allowance = min(configuration.transferBytesPerSecond / 10, allowance + Int(min(gained, 1e12)))
+    }
+
+    // MARK: What was lost
+
+    /// The slot is held again: nothing is given away.
+    mutating func release(_ slot: Slot) {
+        for position in kept.indices { kept[position].slots.remove(slot) }
+    }
+
+    /// The owner of these slots has answered what it holds of them.
+    mutating func ownerAnswered(_ peer: PeerID, _ answer: Answer, _ effects: inout [Effect]) {
+        guard case .claimed(let answer) = answer else { return }
+        for position in kept.indices where kept[position].isOwed {
+            for slot in kept[position].slots.intersection(answer.complete).slots where placement.owner(of: slot) == peer {
+                kept[position].slots.remove(slot)
+                letGo(slot, &effects)
+            }
+        }
+    }
+
+    mutating func advanceKept(_ effects: inout [Effect]) {
+        for position in kept.indices {
+            let limit = kept[position].isOwed ? configuration.keepAtMost : configuration.keepFor
+            guard now - kept[position].since >= limit else { continue }
+            for slot in kept[position].slots.slots { letGo(slot, &effects) }
+            kept[position].slots = SlotSet()
+        }
+        kept.removeAll { $0.slots.isEmpty }
+        guard !kept.isEmpty, askOwnersAt.map({ $0 <= now }) ?? true else { return }
+        askOwnersAt = now + configuration.askOwnersEvery
+        var slots = SortedMap<PeerID, SlotSet>()
+        for batch in kept where batch.isOwed {
+            for slot in batch.slots.slots {
+                if let owner = placement.owner(of: slot), present.contains(owner) { slots[owner, default: SlotSet()].insert(slot) }
+            }
+        }
+        for (owner, slots) in zip(slots.keys, slots.values) {
+            _ = ask(.claim(slots, placement: placement.digest), .status(owner), owner, &effects)
+        }
+    }
+
+    /// At most so many placements' losses are kept apart; older ones go at once.
+    mutating func limitKept(_ effects: inout [Effect]) {
+        while kept.count > 32 {
+            for slot in kept.removeFirst().slots.slots { letGo(slot, &effects) }
+        }
+    }
+
+    private mutating func letGo(_ slot: Slot, _ effects: inout [Effect]) {
+        let rank = rank(slot, placement, placement.index(of: me))
+        if rank > 0 { ownedLast.remove(slot) }
+        if rank < copiesMax {
+            effects.append(.release(slot, rank: rank))
+        } else {
+            contents[slot.index] = .absent
+            effects.append(.forget(slot))
+        }
+    }
+}

@@ -1,0 +1,157 @@
+/// Keeps this peer's slots in step with the placement: claims what it owns from the former owners, fetches what it gains, keeps what it loses
+/// until the new owner has it, and repairs what copies missed (`CONTRACT.md` §5.3, §8, §10).
+///
+/// A pure state machine: it reads no clock and touches neither store nor network. One per peer.
+package struct ReplicaMachine: Sendable {
+    /// What is held of a slot.
+    enum Content: UInt8, Sendable {
+        case absent
+        /// Held, and not all that there is.
+        case gaining
+        /// As `gaining`; besides, what is held may be outdated.
+        case regaining
+        case complete
+    }
+
+    let me: PeerID
+    let configuration: ReplicaConfiguration
+    var placement = Placement.empty
+    var present: [PeerID] = []
+    /// Different numbers of copies of the caches here, ascending.
+    var copies: [Int] = []
+
+    /// Slots that some cache has here by the placement.
+    var wanted = SlotSet()
+    var contents = [Content](repeating: .absent, count: Slot.count)
+    /// Owned, and not yet given up by others.
+    var claiming = SlotSet()
+    /// This peer was the last owner, as far as it knows.
+    var ownedLast = SlotSet()
+
+    // Claims.
+    var claim: Claim?
+    /// What others hold, by their last answers.
+    var known = SortedMap<PeerID, ClaimAnswer>()
+
+    // Transfers.
+    var sources = SortedMap<PeerID, Source>()
+    /// Sources that a slot still waits for.
+    var sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
+    var allowance: Int
+    var allowanceAt: Instant?
+
+    // What was lost.
+    var kept: [Kept] = []
+    var askOwnersAt: Instant?
+
+    // Repair.
+    /// Holders and the slots of which they missed a write; and those of which they may have.
+    var dirty = SortedMap<PeerID, SlotSet>()
+    var unchecked = SortedMap<PeerID, SlotSet>()
+    var suspects: [Suspect] = []
+    var repairHand = 0
+    var repairAt: Instant?
+    var repairsRunning = 0
+
+    var calls: [CallID: Call] = [:]
+    var lastCall: CallID = 0
+    var now = Instant.zero
+
+    /// Up to so many members everybody is asked and told.
+    static let smallCluster = 64
+
+    package init(_ configuration: ReplicaConfiguration = .init(), me: PeerID) {
+        self.configuration = configuration
+        self.me = me
+        allowance = configuration.transferBytesPerSecond
+    }
+
+    /// Takes one input and appends what the shell must do.
+    ///
+    /// O(1) but for a placement, O(slots), and a tick, O(members + slots that moved).
+    package mutating func handle(_ input: Input, now time: Instant, into effects: inout [Effect]) {
+        now = max(now, time)
+        switch input {
+        case .placement(let placement, let present, let copies): replace(placement, present, copies, &effects)
+        case .answered(let id, let answer): answered(id, answer, &effects)
+        case .returned: returned(&effects)
+        case .tick: break
+        }
+        advanceClaim(&effects)
+        advanceTransfers(&effects)
+        advanceKept(&effects)
+        advanceRepair(&effects)
+    }
+
+    // MARK: What others may know
+
+    /// What this peer answers to a claim under its own placement.
+    package func answer(to slots: SlotSet) -> ClaimAnswer {
+        var answer = ClaimAnswer()
+        for slot in slots.slots {
+            switch contents[slot.index] {
+            case .absent: break
+            case .gaining, .regaining: answer.partial.insert(slot)
+            case .complete: answer.complete.insert(slot)
+            }
+        }
+        answer.owned = ownedLast.intersection(answer.complete)
+        return answer
+    }
+
+    /// Whether a slot may be compared: all that there is is here.
+    package func isComplete(_ slot: Slot) -> Bool { contents[slot.index] == .complete }
+
+    /// Who to ask for a key of a slot that is not complete here, the best first.
+    package func holders(of slot: Slot) -> [PeerID] {
+        var best: [PeerID] = [], others: [PeerID] = []
+        for (peer, answer) in zip(known.keys, known.values) where present.contains(peer) {
+            if answer.owned.contains(slot) { best.append(peer) } else if answer.complete.contains(slot) { others.append(peer) }
+        }
+        return best + others
+    }
+
+    // MARK: How far it is
+
+    /// Slots that are claimed or fetched.
+    package var unsettledCount: Int {
+        wanted.slots.reduce(claiming.count) { $0 + (contents[$1.index] == .complete ? 0 : 1) }
+    }
+
+    /// Lost slots whose new owner has not said that it holds them.
+    package var owedCount: Int { kept.reduce(0) { $0 + ($1.isOwed ? $1.slots.count : 0) } }
+
+    /// Slots that some holder missed a write of.
+    package var dirtyCount: Int { dirty.values.reduce(0) { $0 + $1.count } }
+
+    /// Something is under way that wants ticks every few milliseconds.
+    package var isBusy: Bool { claim != nil || !sources.isEmpty || owedCount > 0 || !suspects.isEmpty }
+
+    // MARK: Calls
+
+    enum Call: Sendable {
+        case claim(PeerID)
+        case status(PeerID)
+        case pull(PeerID, PullRequest)
+        case compare(PeerID, [BucketIndex], isSecond: Bool)
+        case repair(PeerID, BucketIndex)
+    }
+
+    mutating func ask(_ question: Question, _ call: Call, _ peer: PeerID, _ effects: inout [Effect]) -> CallID {
+        lastCall += 1
+        calls[lastCall] = call
+        effects.append(.call(lastCall, question, to: peer))
+        return lastCall
+    }
+
+    private mutating func answered(_ id: CallID, _ answer: Answer, _ effects: inout [Effect]) {
+        switch calls.removeValue(forKey: id) {
+        case .claim(let peer): claimAnswered(id, by: peer, answer, &effects)
+        case .status(let peer): ownerAnswered(peer, answer, &effects)
+        case .pull(let peer, let request): pulled(id, from: peer, request, answer, &effects)
+        case .compare(let peer, let buckets, let isSecond): compared(buckets, with: peer, isSecond: isSecond, answer)
+        case .repair: repairsRunning -= 1
+        case nil: break
+        }
+    }
+}

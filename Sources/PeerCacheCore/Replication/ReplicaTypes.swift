@@ -1,0 +1,104 @@
+/// What a peer knows of the slots that another claims.
+package struct ClaimAnswer: Hashable, Sendable {
+    /// It holds all that there is.
+    package var complete: SlotSet
+    /// It is still gathering, but took writes meanwhile.
+    package var partial: SlotSet
+    /// It was the last owner, as far as it knows.
+    package var owned: SlotSet
+
+    package init(complete: SlotSet = .init(), partial: SlotSet = .init(), owned: SlotSet = .init()) {
+        (self.complete, self.partial, self.owned) = (complete, partial, owned)
+    }
+}
+
+/// What may be done with what is held of a slot at this moment.
+package enum Serving: UInt8, Sendable {
+    /// Another peer may still act as owner: requests wait.
+    case claiming = 0
+    /// What is held is good, what is not held may be held elsewhere.
+    case warming = 1
+    /// Others have owned the slot meanwhile: neither what is held nor what is not says anything yet.
+    case doubtful = 2
+    case open = 3
+    /// Lost, and kept for the new owner.
+    case kept = 4
+}
+
+/// Times and bounds of ``ReplicaMachine``.
+package struct ReplicaConfiguration: Hashable, Sendable {
+    /// How long requests wait for the former owners of a slot (`CONTRACT.md` W2).
+    package var claimTimeout: Duration = .milliseconds(500)
+    /// How long a former owner is asked at all.
+    package var claimFor: Duration = .seconds(10)
+    package var claimEvery: Duration = .milliseconds(20)
+    /// Bytes of pages per second, of all transfers to this peer together.
+    package var transferBytesPerSecond = 64 << 20
+    /// Failures in a row after which another holder is asked.
+    package var failuresMax = 8
+    package var retryAfter: Duration = .milliseconds(250)
+    /// A lost slot whose new owner held it before is kept so long, one whose owner must fetch it until that is done, but not longer than so.
+    package var keepFor: Duration = .seconds(10)
+    package var keepAtMost: Duration = .seconds(120)
+    /// New owners are asked so often whether they have what they must fetch.
+    package var askOwnersEvery: Duration = .milliseconds(100)
+    /// All slots are compared with the copies within this time.
+    package var repairCycle: Duration = .seconds(240)
+    package var repairEvery: Duration = .seconds(1)
+    /// A difference is looked at again after so long, as writes are always on their way.
+    package var secondLook: Duration = .seconds(2)
+    /// Differences under suspicion, and repairs at a time.
+    package var suspectsMax = 4_096
+    package var repairsMax = 4
+
+    package init() {}
+}
+
+extension ReplicaMachine {
+    package typealias CallID = UInt64
+
+    package enum Input: Sendable {
+        /// Another placement, or other caches. `present` are the members that can be asked, without this peer, in order of their ids.
+        case placement(Placement, present: [PeerID], copies: [Int])
+        /// Each ``Effect/call(_:_:to:)`` gets exactly one.
+        case answered(CallID, Answer)
+        /// Others held this peer for dead and may have owned its slots.
+        case returned
+        case tick
+    }
+
+    package enum Question: Hashable, Sendable {
+        /// What do you hold of these slots, under this placement?
+        case claim(SlotSet, placement: UInt64)
+        /// Fetch a page and take it in. `isDoubtful`: what is held here and not there is dropped below the other's floors.
+        case pull(PullRequest, isDoubtful: Bool)
+        /// Which of these buckets differ?
+        case compare([BucketIndex])
+        /// Bring both sides of a bucket to the newer of each entry.
+        case repair(BucketIndex)
+    }
+
+    package enum Answer: Hashable, Sendable {
+        case claimed(ClaimAnswer)
+        /// It has another placement.
+        case disagrees
+        /// The page has been taken in.
+        case pulled(slots: Int, next: Int, bytes: Int)
+        case differ([BucketIndex])
+        case repaired(bytes: Int)
+        /// None came, or an unusable one.
+        case none
+    }
+
+    /// What the shell must do, in this order.
+    package enum Effect: Hashable, Sendable {
+        case adopt(Slot)
+        case forget(Slot)
+        /// The slot stays, but not for caches of so few copies that this peer's rank is none of them.
+        case release(Slot, rank: Int)
+        case serve(Slot, Serving)
+        case call(CallID, Question, to: PeerID)
+        /// Compare member lists with this peer.
+        case synchronize(PeerID)
+    }
+}

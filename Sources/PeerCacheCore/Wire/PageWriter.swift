@@ -1,0 +1,98 @@
+internal import CPeerWire
+internal import CProtobufC
+
+/// Writes the values of requests and answers about slots.
+package enum PageWriter {
+    package static func pull(_ request: PullRequest) -> [UInt8] {
+        var message = Peercache__Pull()
+        peercache__pull__init(&message)
+        message.bucket = UInt32(request.bucket)
+        message.bucket_only = request.isBucketOnly ? 1 : 0
+        var slots = request.slots.map { UInt32($0.index) }
+        return slots.withUnsafeMutableBufferPointer { slots in
+            (message.n_slots, message.slots) = (slots.count, slots.baseAddress)
+            return packed(&message.base)
+        }
+    }
+
+    package static func claim(_ slots: SlotSet) -> [UInt8] {
+        var message = Peercache__Claim()
+        peercache__claim__init(&message)
+        return slots.bytes.withUnsafeBytes { bytes in
+            message.slots = .init(bytes)
+            return packed(&message.base)
+        }
+    }
+
+    package static func claimAnswer(_ answer: ClaimAnswer, floors: [(cache: [UInt8], floor: Stamp)]) -> [UInt8] {
+        var message = Peercache__ClaimAnswer()
+        peercache__claim_answer__init(&message)
+        let (complete, partial, owned) = (answer.complete.bytes, answer.partial.bytes, answer.owned.bytes)
+        let names = floors.flatMap(\.cache)
+        return complete.withUnsafeBytes { complete in
+            partial.withUnsafeBytes { partial in
+                owned.withUnsafeBytes { owned in
+                    names.withUnsafeBytes { names in
+                        message.complete = .init(complete)
+                        message.partial = .init(partial)
+                        message.owned = .init(owned)
+                        var start = 0
+                        let structs = floors.map { cache, floor in
+                            var entry = Peercache__CacheFloor()
+                            peercache__cache_floor__init(&entry)
+                            entry.cache = .init(UnsafeRawBufferPointer(rebasing: names[start..<start + cache.count]))
+                            (entry.clock, entry.origin) = (floor.clock, floor.origin)
+                            start += cache.count
+                            return entry
+                        }
+                        var bytes: [UInt8] = []
+                        WireEncoder.withPointers(to: structs) { pointers in
+                            (message.n_floors, message.floors) = (pointers.count, pointers.baseAddress)
+                            bytes = packed(&message.base)
+                        }
+                        return bytes
+                    }
+                }
+            }
+        }
+    }
+
+    package static func compare(_ summaries: [BucketSummary]) -> [UInt8] {
+        var message = Peercache__Compare()
+        peercache__compare__init(&message)
+        var buckets = summaries.map { UInt32($0.index.index) }
+        var words = summaries.flatMap { $0.digest.cells + [$0.digest.older, $0.digest.newestUnit] }
+        var clocks = summaries.map(\.floor.clock), origins = summaries.map(\.floor.origin)
+        return buckets.withUnsafeMutableBufferPointer { buckets in
+            words.withUnsafeMutableBufferPointer { words in
+                clocks.withUnsafeMutableBufferPointer { clocks in
+                    origins.withUnsafeMutableBufferPointer { origins in
+                        (message.n_buckets, message.buckets) = (buckets.count, buckets.baseAddress)
+                        (message.n_words, message.words) = (words.count, words.baseAddress)
+                        (message.n_floor_clocks, message.floor_clocks) = (clocks.count, clocks.baseAddress)
+                        (message.n_floor_origins, message.floor_origins) = (origins.count, origins.baseAddress)
+                        return packed(&message.base)
+                    }
+                }
+            }
+        }
+    }
+
+    package static func differences(_ buckets: [BucketIndex]) -> [UInt8] {
+        var message = Peercache__Differences()
+        peercache__differences__init(&message)
+        var indices = buckets.map { UInt32($0.index) }
+        return indices.withUnsafeMutableBufferPointer { indices in
+            (message.n_buckets, message.buckets) = (indices.count, indices.baseAddress)
+            return packed(&message.base)
+        }
+    }
+
+    private static func packed(_ message: UnsafePointer<ProtobufCMessage>) -> [UInt8] {
+        let count = protobuf_c_message_get_packed_size(message)
+        return [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+            if let base = buffer.baseAddress { protobuf_c_message_pack(message, base) }
+            initialized = count
+        }
+    }
+}

@@ -1,0 +1,256 @@
+import PeerCacheCore
+
+/// Callers and owners: a short form of what the library's caches do under the fast protocol (`CONTRACT.md` §5).
+extension SimulatedReplicas {
+    static func key(_ bytes: UnsafeRawBufferPointer) -> Int { Int(String(decoding: bytes, as: UTF8.self)) ?? -1 }
+    static func row(_ bytes: UnsafeRawBufferPointer) -> Int { Int(String(decoding: bytes, as: UTF8.self)) ?? -1 }
+
+    private func id(_ key: Int) -> KeyID { KeyID(hash: Array("\(key)".utf8).withUnsafeBytes { secret.hash($0) }, cache: CacheIndex(0)) }
+
+    private func slot(_ key: Int) -> Slot { id(key).slot }
+
+    mutating func handle(_ event: Event) throws {
+        switch event {
+        case .tick(let index):
+            guard peers[index].isAlive else { return }
+            step(index, .tick)
+            leaveIfDone(index)
+            queue.push(.tick(index), at: now + (peers[index].machine.isBusy ? 10_000_000 : 100_000_000))
+        case .learn(let index, let version): learn(index, version)
+        case .deliver(let from, let to, let message): deliver(message, from: from, to: to)
+        case .noAnswer(let index, let id): if peers[index].isAlive { step(index, .answered(id, .none)) }
+        case .operate: operate()
+        case .change: try change()
+        case .loaded(let index, let operation, let key, let lease, let row, let digest):
+            loaded(index, operation, key, lease, row, digest)
+        case .retry(let id): if let operation = operations[id] { begin(id, operation) }
+        }
+    }
+
+    /// Messages between two peers arrive in order; to a dead one they are lost, and a question to it goes unanswered.
+    mutating func send(_ from: Int, _ to: Int, _ message: Message) {
+        let pair = from * 1_000 + to
+        let at = max(lastDelivery[pair] ?? 0, now + Int64.random(in: 100_000..<3_000_000, using: &random)) + 1
+        lastDelivery[pair] = at
+        queue.push(.deliver(from: from, to: to, message), at: at)
+    }
+
+    private mutating func deliver(_ message: Message, from: Int, to: Int) {
+        guard peers[from].isAlive || !isQuestion(message) else { return }
+        guard peers[to].isAlive else { return lost(message, from: from, to: to) }
+        // Every frame carries the sender's clock.
+        _ = peers[to].clock.merge(reading(from), wallMilliseconds: wall(to), offsetMillisecondsMax: 10_000)
+        switch message {
+        case .question(let id, let bytes, let question): send(to, from, .answer(id, answer(to, bytes, question), question))
+        case .answer(let id, let bytes, let question): answered(to, id, bytes, question, from: from)
+        case .apply(let key, let stamp, let row): apply(to, key, stamp, row)
+        case .get(let operation, let key): get(to, from, operation, key)
+        case .write(let operation, let key, let row): write(to, from, operation, key, row)
+        case .fetch(let operation, let key, let rest):
+            send(
+                to, from, .fetched(operation, key: key, rest: rest, held(to, key).flatMap { entry in entry.row.map { (entry.stamp, $0) } }))
+        case .fetched(let operation, let key, let rest, let found): fetched(to, operation, key, rest, found)
+        case .got(let operation, let row, let isHit): got(operation, row, isHit: isHit)
+        case .written(let operation): written(operation)
+        case .notOwner(let operation): again(operation)
+        }
+    }
+
+    private func isQuestion(_ message: Message) -> Bool { if case .question = message { true } else { false } }
+
+    private mutating func lost(_ message: Message, from: Int, to: Int) {
+        switch message {
+        case .question(let id, _, _): queue.push(.noAnswer(from, id), at: now + 300_000_000)
+        case .get(let operation, _): again(operation)
+        case .write(let operation, let key, _):
+            // It may have been carried out or not; here it was not, but the caller cannot know.
+            figures.failures += 1
+            operations[operation] = nil
+            isBeingWritten[key] = false
+        case .fetch(let operation, let key, let rest): fetched(from, operation, key, rest, nil)
+        default: break
+        }
+    }
+
+    // MARK: Callers
+
+    private mutating func operate() {
+        guard started < scenario.operations else { return }
+        started += 1
+        queue.push(.operate, at: now + Int64.random(in: 500_000..<8_000_000, using: &random))
+        let key = Int.random(in: 0..<scenario.keys, using: &random)
+        guard let caller = tables.last?.placed.filter({ peers[$0].isAlive && peers[$0].version >= 0 }).randomElement(using: &random) else {
+            return
+        }
+        let isRead = isBeingWritten[key] || Int.random(in: 0..<4, using: &random) > 0
+        lastOperation += 1
+        var operation = Operation(key: key, caller: caller, isRead: isRead, floor: confirmed[key])
+        if !isRead {
+            // First the data source, then the cache, as users are told to.
+            isBeingWritten[key] = true
+            let exists = Int.random(in: 0..<3, using: &random) > 0
+            rows[key] = (rows[key].version + 1, exists)
+            operation.row = exists ? rows[key].version : nil
+            operation.floor = rows[key].version
+        }
+        operations[lastOperation] = operation
+        begin(lastOperation, operation)
+    }
+
+    private mutating func begin(_ id: OperationID, _ operation: Operation) {
+        guard peers[operation.caller].isAlive else {
+            operations[id] = nil
+            if !operation.isRead { isBeingWritten[operation.key] = false }
+            return
+        }
+        guard let owner = peers[operation.caller].placement.owner(of: slot(operation.key)),
+            let index = peers.firstIndex(where: { $0.id == owner })
+        else { return again(id) }
+        if operation.isRead {
+            send(operation.caller, index, .get(id, key: operation.key))
+        } else {
+            send(operation.caller, index, .write(id, key: operation.key, row: operation.row))
+        }
+    }
+
+    private mutating func again(_ id: OperationID) {
+        guard var operation = operations[id] else { return }
+        operation.tries += 1
+        operations[id] = operation
+        guard operation.tries < 400 else {
+            problem = "operation \(id) found no owner"
+            return
+        }
+        queue.push(.retry(id), at: now + 5_000_000)
+    }
+
+    private mutating func got(_ id: OperationID, _ row: Int?, isHit: Bool) {
+        guard let operation = operations.removeValue(forKey: id) else { return }
+        if isHit { figures.hits += 1 } else { figures.loads += 1 }
+        if let row, row < operation.floor, !scenario.crashes {
+            problem =
+                "key \(operation.key): a read that began after version \(operation.floor) was written returned \(row), "
+                + (isHit ? "held" : "loaded") + ", at \(now / 1_000_000) ms"
+        }
+    }
+
+    private mutating func written(_ id: OperationID) {
+        guard let operation = operations.removeValue(forKey: id) else { return }
+        confirmed[operation.key] = max(confirmed[operation.key], operation.floor)
+        isBeingWritten[operation.key] = false
+    }
+
+    // MARK: Owners
+
+    private func isOwner(_ index: Int, _ key: Int) -> Bool {
+        peers[index].placement.owner(of: slot(key)) == peers[index].id && peers[index].serving[slot(key).index] != .claiming
+    }
+
+    func held(_ index: Int, _ key: Int) -> (stamp: Stamp, row: Int?)? {
+        var found: (Stamp, Int?)?
+        let bytes = Array("\(key)".utf8)
+        bytes.withUnsafeBytes { bytes in
+            if let info = peers[index].store.held(id(key), bytes.bytes), info.isTombstone { found = (info.stamp, nil) }
+            _ = peers[index].store.visit(id(key), bytes.bytes, now: tick(index)) { info, value in
+                found = (info.stamp, value.withUnsafeBytes { Self.row($0) })
+            }
+        }
+        return found
+    }
+
+    private mutating func mint(_ index: Int, above stamp: Stamp) -> Stamp {
+        Stamp(
+            clock: peers[index].clock.mint(above: stamp.clock, wallMilliseconds: wall(index)), origin: peers[index].id.originTag)
+    }
+
+    @discardableResult
+    private mutating func apply(_ index: Int, _ key: Int, _ stamp: Stamp, _ row: Int?) -> WriteResult {
+        let bytes = Array("\(key)".utf8), value = row.map { Array("\($0)".utf8) } ?? []
+        let (store, now) = (peers[index].store, tick(index))
+        return bytes.withUnsafeBytes { bytes in
+            value.withUnsafeBytes { value in
+                row == nil
+                    ? store.applyTombstone(id(key), bytes.bytes, stamp: stamp, keep: Tick(now.value &+ 9_375), now: now)
+                    : store.apply(id(key), bytes.bytes, value: value.bytes, stamp: stamp, ttl: nil, kind: .explicit, now: now)
+            }
+        }
+    }
+
+    private func guardStamp(_ index: Int, _ key: Int) -> Stamp {
+        Array("\(key)".utf8).withUnsafeBytes { peers[index].store.guardStamp(id(key), $0.bytes) }
+    }
+
+    private mutating func write(_ index: Int, _ caller: Int, _ operation: OperationID, _ key: Int, _ row: Int?) {
+        guard isOwner(index, key) else { return send(index, caller, .notOwner(operation)) }
+        let stamp = mint(index, above: guardStamp(index, key))
+        apply(index, key, stamp, row)
+        copy(index, key, stamp, row)
+        send(index, caller, .written(operation))
+    }
+
+    private mutating func copy(_ index: Int, _ key: Int, _ stamp: Stamp, _ row: Int?) {
+        for holder in peers[index].placement.peers(of: slot(key), copies: scenario.copies) where holder != peers[index].id {
+            if let other = peers.firstIndex(where: { $0.id == holder }) { send(index, other, .apply(key: key, stamp, row: row)) }
+        }
+    }
+
+    private mutating func get(_ index: Int, _ caller: Int, _ operation: OperationID, _ key: Int) {
+        guard isOwner(index, key) else { return send(index, caller, .notOwner(operation)) }
+        let serving = peers[index].serving[slot(key).index]
+        if serving != .doubtful, let row = held(index, key)?.row { return send(index, caller, .got(operation, row: row, isHit: true)) }
+        let holders = peers[index].machine.holders(of: slot(key)).compactMap { id in peers.firstIndex { $0.id == id } }
+        guard serving == .warming || serving == .doubtful, let first = holders.first else { return load(index, operation, key) }
+        send(index, first, .fetch(operation, key: key, rest: Array(holders.dropFirst().prefix(1))))
+    }
+
+    private mutating func fetched(_ index: Int, _ id: OperationID, _ key: Int, _ rest: [Int], _ found: (Stamp, Int)?) {
+        guard let operation = operations[id] else { return }
+        if let (stamp, row) = found {
+            figures.warm += 1
+            let isTaken = apply(index, key, stamp, row) == .stored
+            if let row = isTaken ? row : held(index, key)?.row { return send(index, operation.caller, .got(id, row: row, isHit: true)) }
+        } else if let next = rest.first {
+            return send(index, next, .fetch(id, key: key, rest: Array(rest.dropFirst())))
+        }
+        load(index, id, key)
+    }
+
+    private mutating func load(_ index: Int, _ operation: OperationID, _ key: Int) {
+        let lease = mint(index, above: guardStamp(index, key))
+        let row = rows[key]
+        queue.push(
+            .loaded(
+                index, operation, key: key, lease: lease, row: row.exists ? row.version : -1, digest: peers[index].placement.digest),
+            at: now + Int64.random(in: 1_000_000..<60_000_000, using: &random))
+    }
+
+    private mutating func loaded(_ index: Int, _ id: OperationID, _ key: Int, _ lease: Stamp, _ row: Int, _ digest: UInt64) {
+        guard let operation = operations[id], peers[index].isAlive else { return }
+        if row >= 0, peers[index].placement.digest == digest, apply(index, key, lease, row) == .stored { copy(index, key, lease, row) }
+        send(index, operation.caller, .got(id, row: row >= 0 ? row : nil, isHit: false))
+    }
+
+    // MARK: The end
+
+    /// Everybody agrees, nothing is left to do, nothing stale is held.
+    mutating func checkEnd() {
+        guard let table = tables.last else { return }
+        for index in table.present where peers[index].isAlive {
+            let machine = peers[index].machine
+            if machine.unsettledCount + machine.owedCount + machine.dirtyCount > 0 {
+                problem =
+                    "peer \(index): \(machine.unsettledCount) slots unsettled, \(machine.owedCount) owed, \(machine.dirtyCount) dirty at the end"
+            }
+            if let broken = peers[index].store.checkInvariants() { problem = "peer \(index): \(broken)" }
+        }
+        for key in 0..<scenario.keys {
+            guard let any = table.placed.first else { return }
+            let holders = peers[any].placement.peers(of: slot(key), copies: scenario.copies)
+                .compactMap { id in peers.firstIndex { $0.id == id } }
+            let stamps = holders.map { held($0, key)?.stamp }
+            if Set(stamps.compactMap { $0 }).count > 1 { problem = "key \(key): holders \(holders) hold \(stamps)" }
+            guard let owner = holders.first, let row = held(owner, key)?.row, row < confirmed[key] else { continue }
+            problem = "key \(key): version \(row) is held at the end, \(confirmed[key]) was written"
+        }
+    }
+}

@@ -1,0 +1,297 @@
+package import PeerCacheCore
+
+/// Peers with real stores, replica machines and the wire codec on virtual time, and one cache: joins, leaves and crashes while keys are
+/// written and read. What callers and owners do is a short form of what the library's shell does; what is kept, fetched, merged and repaired
+/// is the library's own code. A pure function of the scenario and its seed.
+package struct SimulatedReplicas {
+    package struct Scenario: Sendable {
+        package var seed: UInt64
+        package var peers = 3
+        package var copies = 2
+        package var keys = 24
+        /// Operations one after another, a few milliseconds apart.
+        package var operations = 2_000
+        /// Whether a deploy waits until everybody is settled.
+        package var isGated = true
+        package var crashes = false
+
+        package init(seed: UInt64) { self.seed = seed }
+    }
+
+    package struct Figures: Sendable {
+        package var hits = 0
+        package var loads = 0
+        package var warm = 0
+        package var joins = 0
+        package var leaves = 0
+        package var crashes = 0
+        package var pages = 0
+        package var repairs = 0
+        package var failures = 0
+
+        package init() {}
+    }
+
+    struct Peer {
+        var id: PeerID
+        var machine: ReplicaMachine
+        var store: ByteStore
+        var cache: CacheIndex
+        var clock = HybridLogicalClock()
+        /// Milliseconds that its wall clock is ahead.
+        var offset: UInt64
+        var placement = Placement.empty
+        var version = -1
+        var serving = [Serving](repeating: .open, count: Slot.count)
+        var isAlive = true
+        var leavesAt: Int64?
+    }
+
+    enum Event {
+        case tick(Int)
+        case learn(Int, version: Int)
+        case deliver(from: Int, to: Int, Message)
+        case noAnswer(Int, ReplicaMachine.CallID)
+        case operate
+        case change
+        case loaded(Int, OperationID, key: Int, lease: Stamp, row: Int, digest: UInt64)
+        case retry(OperationID)
+    }
+
+    typealias OperationID = Int
+
+    enum Message {
+        case question(ReplicaMachine.CallID, [UInt8], Question)
+        case answer(ReplicaMachine.CallID, [UInt8]?, Question)
+        case apply(key: Int, Stamp, row: Int?)
+        case get(OperationID, key: Int), write(OperationID, key: Int, row: Int?)
+        case fetch(OperationID, key: Int, rest: [Int])
+        case fetched(OperationID, key: Int, rest: [Int], (Stamp, Int)?)
+        case got(OperationID, row: Int?, isHit: Bool), written(OperationID), notOwner(OperationID)
+    }
+
+    enum Question { case claim(UInt64), pull(PullRequest, Bool), compare, repair(BucketIndex) }
+
+    struct Operation {
+        var key: Int
+        var caller: Int
+        var isRead: Bool
+        var row: Int?
+        /// The newest version that had been written for sure when it began.
+        var floor: Int
+        var tries = 0
+    }
+
+    let scenario: Scenario
+    let secret: HashSecret
+    package internal(set) var figures = Figures()
+    /// The first thing that went wrong.
+    package internal(set) var problem: String?
+    var random: SeededRandom
+    var queue = EventQueue<Event>()
+    var now: Int64 = 0
+    var peers: [Peer] = []
+    /// Member tables in their order: who is placed, who is there.
+    var tables: [(placed: [Int], present: [Int])] = []
+    var lastDelivery: [Int: Int64] = [:]  // looked up, never iterated
+    var operations: [OperationID: Operation] = [:]  // looked up, never iterated
+    var lastOperation = 0
+    var started = 0
+    /// The data source: version and value of each key; nil: it does not exist.
+    var rows: [(version: Int, exists: Bool)]
+    /// Versions whose write or removal was confirmed.
+    var confirmed: [Int]
+    var isBeingWritten: [Bool]
+
+    package init(_ scenario: Scenario) throws {
+        self.scenario = scenario
+        random = SeededRandom(seed: scenario.seed)
+        rows = Array(repeating: (0, true), count: scenario.keys)
+        confirmed = Array(repeating: 0, count: scenario.keys)
+        isBeingWritten = Array(repeating: false, count: scenario.keys)
+        guard let secret = HashSecret((0..<HashSecret.byteCount).map { UInt8(truncatingIfNeeded: $0 &* 37) }) else {
+            throw StoreError.noMemory(bytes: 0)
+        }
+        self.secret = secret
+        for _ in 0..<scenario.peers { try addPeer() }
+        publish(placed: Array(peers.indices), present: Array(peers.indices))
+        queue.push(.operate, at: 1_000_000_000)
+        queue.push(.change, at: 2_000_000_000)
+    }
+
+    /// Runs to the end: operations, then 20 s of rest, then a read of every key at every peer.
+    package mutating func run() throws {
+        var restUntil = Int64.max
+        while problem == nil, let (time, event) = queue.pop(), time < restUntil {
+            now = time
+            try handle(event)
+            if started >= scenario.operations, restUntil == .max, peers.allSatisfy({ $0.leavesAt == nil }) {
+                restUntil = now + 20_000_000_000
+            }
+        }
+        if problem == nil { checkEnd() }
+    }
+
+    // MARK: Members
+
+    private mutating func addPeer() throws {
+        let id = PeerID(high: UInt64.random(in: 1 ... .max, using: &random), low: UInt64.random(in: 1 ... .max, using: &random))
+        let store = try ByteStore(limit: 2 << 20, shards: 1, seed: 1)
+        var configuration = ReplicaConfiguration()
+        configuration.transferBytesPerSecond = 1 << 30
+        let cache = try store.register("c")
+        peers.append(
+            Peer(
+                id: id, machine: ReplicaMachine(configuration, me: id), store: store, cache: cache,
+                offset: UInt64.random(in: 0..<400, using: &random)))
+        queue.push(.tick(peers.count - 1), at: now + 1)
+    }
+
+    mutating func publish(placed: [Int], present: [Int]) {
+        tables.append((placed, present))
+        let version = tables.count - 1
+        for peer in present { queue.push(.learn(peer, version: version), at: now + Int64.random(in: 0..<150_000_000, using: &random)) }
+    }
+
+    mutating func learn(_ index: Int, _ version: Int) {
+        guard peers[index].isAlive, version > peers[index].version else { return }
+        let table = tables[version]
+        peers[index].version = version
+        let members = table.placed.map { PlacementMember(id: peers[$0].id) }
+        guard let placement = try? Placement.build(members: members, digest: UInt64(version) + 1, ranks: 7) else { return }
+        let present = table.present.filter { $0 != index && peers[$0].isAlive }.map { peers[$0].id }.sorted()
+        step(index, .placement(placement, present: present, copies: [scenario.copies]), placement)
+    }
+
+    mutating func change() throws {
+        guard started < scenario.operations else { return }
+        queue.push(.change, at: now + Int64.random(in: 500_000_000..<4_000_000_000, using: &random))
+        guard let table = tables.last else { return }
+        let isSettled = table.present.allSatisfy {
+            peers[$0].version == tables.count - 1 && peers[$0].machine.unsettledCount == 0 && peers[$0].machine.owedCount == 0
+        }
+        if (scenario.isGated && !isSettled) || table.present.count != table.placed.count { return }
+        switch Int.random(in: 0..<(scenario.crashes ? 3 : 2), using: &random) {
+        case 0 where table.placed.count < 7:
+            try addPeer()
+            figures.joins += 1
+            publish(placed: table.placed + [peers.count - 1], present: table.present + [peers.count - 1])
+        case 1 where table.placed.count > 2:
+            guard let leaver = table.placed.randomElement(using: &random) else { return }
+            figures.leaves += 1
+            peers[leaver].leavesAt = now + 500_000_000
+            publish(placed: table.placed.filter { $0 != leaver }, present: table.present)
+        case 2 where table.placed.count > 2:
+            guard let victim = table.placed.randomElement(using: &random) else { return }
+            figures.crashes += 1
+            peers[victim].isAlive = false
+            now += 700_000_000  // until the others know
+            publish(placed: table.placed.filter { $0 != victim }, present: table.present.filter { $0 != victim })
+        default: break
+        }
+    }
+
+    mutating func leaveIfDone(_ index: Int) {
+        guard let at = peers[index].leavesAt, now >= at, peers[index].version == tables.count - 1 else { return }
+        guard peers[index].machine.owedCount == 0 || now - at > 20_000_000_000 else { return }
+        peers[index].leavesAt = nil
+        peers[index].isAlive = false
+        if let table = tables.last { publish(placed: table.placed, present: table.present.filter { $0 != index }) }
+    }
+
+    // MARK: Machines
+
+    func wall(_ index: Int) -> UInt64 { 1_700_000_000_000 + UInt64(now / 1_000_000) + peers[index].offset }
+
+    func reading(_ index: Int) -> UInt64 { peers[index].clock.reading(wallMilliseconds: wall(index)) }
+
+    func tick(_ index: Int) -> Tick { Tick(milliseconds: reading(index) >> 16) }
+
+    mutating func step(_ index: Int, _ input: ReplicaMachine.Input, _ placement: Placement? = nil) {
+        var effects: [ReplicaMachine.Effect] = []
+        peers[index].machine.handle(input, now: Instant(nanoseconds: now, hlc: reading(index)), into: &effects)
+        for effect in effects {
+            switch effect {
+            case .adopt(let slot): peers[index].store.adopt(slot)
+            case .forget(let slot): peers[index].store.forget(slot)
+            case .release(let slot, let rank): if scenario.copies <= rank { peers[index].store.forget(slot) { _ in true } }
+            case .serve(let slot, let serving): peers[index].serving[slot.index] = serving
+            case .call, .synchronize: break
+            }
+        }
+        if let placement { peers[index].placement = placement }
+        for effect in effects {
+            guard case .call(let id, let question, let other) = effect, let to = peers.firstIndex(where: { $0.id == other }) else {
+                continue
+            }
+            switch question {
+            case .claim(let slots, let digest): send(index, to, .question(id, PageWriter.claim(slots), .claim(digest)))
+            case .pull(let pull, let isDoubtful): send(index, to, .question(id, PageWriter.pull(pull), .pull(pull, isDoubtful)))
+            case .compare(let buckets):
+                let wanted = Set(buckets), slots = SlotSet(buckets.compactMap { Slot(index: $0.slot) })
+                let own = slots.slots.flatMap { peers[index].store.summaries(of: $0, now: tick(index)) }.filter {
+                    wanted.contains($0.index)
+                }
+                send(index, to, .question(id, PageWriter.compare(own), .compare))
+            case .repair(let bucket):
+                guard let slot = Slot(index: bucket.slot) else { continue }
+                let pull = PullRequest(slots: [slot], bucket: bucket.index % BucketIndex.perSlot, isBucketOnly: true)
+                send(index, to, .question(id, PageWriter.pull(pull), .repair(bucket)))
+            }
+        }
+    }
+
+    /// What a peer answers; nil: it refuses.
+    func answer(_ index: Int, _ bytes: [UInt8], _ question: Question) -> [UInt8]? {
+        bytes.withUnsafeBytes { bytes in
+            switch question {
+            case .claim(let digest):
+                guard peers[index].placement.digest == digest, let slots = try? PageReader.claim(bytes) else { return nil }
+                return PageWriter.claimAnswer(peers[index].machine.answer(to: slots), floors: [])
+            case .pull, .repair:
+                guard let pull = try? PageReader.pull(bytes) else { return nil }
+                return peers[index].store.page(pull, now: tick(index)) { _ in Array("c".utf8) }
+            case .compare:
+                guard let others = try? PageReader.compare(bytes) else { return nil }
+                let machine = peers[index].machine
+                return PageWriter.differences(
+                    peers[index].store.differences(from: others, now: tick(index)) { machine.isComplete($0) })
+            }
+        }
+    }
+
+    mutating func answered(_ index: Int, _ id: ReplicaMachine.CallID, _ bytes: [UInt8]?, _ question: Question, from other: Int) {
+        var result = ReplicaMachine.Answer.none
+        let context = PageContext(
+            cache: { _ in CacheIndex(0) },
+            holds: { [placement = peers[index].placement, me = peers[index].id, copies = scenario.copies] _, slot in
+                placement.peers(of: slot, copies: copies).contains(me)
+            },
+            hash: { [secret] in secret.hash($1) }, accepts: { _ in true }, now: tick(index))
+        let store = peers[index].store
+        var shipped: [(Int, Stamp, Int?)] = []
+        bytes?.withUnsafeBytes { bytes in
+            switch question {
+            case .claim: if let answer = try? PageReader.claimAnswer(bytes, floor: { _, _ in }) { result = .claimed(answer) }
+            case .pull(let pull, let isDoubtful):
+                if let page = try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, context) {
+                    figures.pages += 1
+                    if page.refused > 0 || !page.deferred.isEmpty { problem = "a page with \(page)" }
+                    result = .pulled(slots: page.slots, next: page.next, bytes: page.bytes)
+                }
+            case .compare: if let buckets = try? PageReader.differences(bytes) { result = .differ(buckets) }
+            case .repair(let bucket):
+                let page = try? store.repair(bucket, with: bytes, context) { _, key, info, value in
+                    shipped.append((Self.key(key), info.stamp, info.isTombstone ? nil : Self.row(value)))
+                }
+                if let page {
+                    figures.repairs += 1
+                    result = .repaired(bytes: page.bytes)
+                }
+            }
+        }
+        for (key, stamp, row) in shipped { send(index, other, .apply(key: key, stamp, row: row)) }
+        if bytes == nil, case .claim = question { result = .disagrees }
+        step(index, .answered(id, result))
+    }
+}
