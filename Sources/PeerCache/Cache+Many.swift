@@ -29,7 +29,9 @@ extension Cache {
             let wanted = Wanted(key: key, bytes: bytes, hash: hash, token: core.peer.near.token(hash: hash))
             if let owner = routing.owner(wanted.hash), owner != core.peer.me {
                 byOwner[owner, default: []].append(wanted)
-            } else if let found = core.held(bytes, hash), let value = value(of: found, bytes, hash, token: wanted.token) {
+            } else if core.isServing(hash), let found = core.held(bytes, hash),
+                let value = value(of: found, bytes, hash, token: wanted.token)
+            {
                 core.counters.add(.ownHits)
                 values.append((key, value))
             } else {

@@ -148,7 +148,8 @@ extension Cache {
     func peekOwn(_ key: Key) -> Value? {
         guard core.failure == nil else { return nil }
         let bytes = key.keyBytes
-        guard let found = core.held(bytes, core.hash(bytes)) else { return nil }
+        let hash = core.hash(bytes)
+        guard core.isServing(hash), let found = core.held(bytes, hash) else { return nil }
         return try? codec.decode(found.bytes)
     }
 

@@ -73,6 +73,12 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public var expiries: UInt64
     /// Near copies.
     public var nearEntries: Int
+    /// Slots this peer gains and has not gathered yet.
+    public var slotsUnsettled: Int
+    /// Slots it lost and keeps until the new owner has fetched them.
+    public var slotsOwed: Int
+    /// Slots of which another holder missed a write that has not been repaired.
+    public var slotsDirty: Int
     /// Calls to other peers.
     public var peerRequests: UInt64
     /// Calls to other peers without an answer.
@@ -81,8 +87,7 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
 
 /// Whether this peer takes part in its cluster, as far as it knows that.
 ///
-/// A peer that has found nobody is ready, alone. One that is ready may still be empty, as entries are not handed over in this version. One
-/// that has lost the connection to a placed member is not, until it is back or the member is dropped (ten seconds for a vanished host): do not
+/// A peer that has found nobody is ready, alone. Deploys wait for it before the next peer goes: then no keys are lost. One that has lost the connection to a placed member is not, until it is back or the member is dropped (ten seconds for a vanished host): do not
 /// let a load balancer take all instances out for that.
 public struct PeerReadiness: Sendable, Hashable, Codable {
     /// Nothing stands against it.
@@ -95,7 +100,7 @@ extension CachePeer {
     /// What this peer knows and counts now. O(members + slots); for dashboards and tests.
     public func snapshot() -> PeerSnapshot {
         let routing = core.table.routing, memory = core.store.memory, view = routing.view
-        let owned = routing.placement.slotCounts(rank: 0)
+        let owned = routing.placement.slotCounts(rank: 0), slots = core.replicator.counts
         return PeerSnapshot(
             id: core.me.description, cluster: core.configuration.cluster,
             members: (view?.members ?? []).map { member in
@@ -107,11 +112,12 @@ extension CachePeer {
             caches: Dictionary(core.caches.map { ($0.name, PeerSnapshot.Cache($0)) }, uniquingKeysWith: { first, _ in first }),
             storeBytes: memory.counted, storeBytesMax: memory.limit,
             entries: memory.entries, evictions: UInt64(memory.evictions), expiries: UInt64(memory.expiries),
-            nearEntries: core.near.usage.entries, peerRequests: core.counters.value(.peerRequests),
+            nearEntries: core.near.usage.entries, slotsUnsettled: slots.unsettled, slotsOwed: slots.owed, slotsDirty: slots.dirty,
+            peerRequests: core.counters.value(.peerRequests),
             peerErrors: core.counters.value(.peerErrors))
     }
 
-    /// Whether this peer takes part: it runs, and it is connected to every placed member.
+    /// Whether this peer takes part: it runs, it is connected to every placed member, and it has gathered what it holds.
     public var readiness: PeerReadiness {
         var reasons: [String] = []
         if core.phase != .running { reasons.append("the peer is \(core.phase)") }
@@ -120,6 +126,9 @@ extension CachePeer {
         for member in routing.view?.placed ?? [] where member.id != core.me && core.directory.connection(to: member.id) == nil {
             reasons.append("no connection to peer \(member.id)")
         }
+        let slots = core.replicator.counts
+        if slots.unsettled > 0 { reasons.append("\(slots.unsettled) slots are being gathered") }
+        if slots.dirty > 0 { reasons.append("\(slots.dirty) slots are not the same on all their holders") }
         return PeerReadiness(isReady: reasons.isEmpty, reasons: reasons)
     }
 }

@@ -93,6 +93,7 @@ public final class CachePeer: Service, Sendable {
             group.addTask { await self.transport.run() }
             group.addTask { await self.followMembers() }
             group.addTask { await self.followEvents() }
+            group.addTask { await self.core.replicator.run(self.core) }
             group.addTask {
                 var housekeeping = Housekeeping(core: self.core)
                 await housekeeping.run()
@@ -124,11 +125,15 @@ public final class CachePeer: Service, Sendable {
         }
     }
 
-    /// The others stop placing keys here, requests under way are answered, then everything ends.
+    /// The others stop placing keys here and fetch what they lack, requests under way are answered, then everything ends.
     private func leave() async {
         core.setPhase(.stopping)
         transport.leave()
+        let deadline = ClusterClock.monotonicNanoseconds &+ core.configuration.handOverTimeout.nanosecondsSaturating
         try? await Task.sleep(for: core.configuration.leaveGrace)
+        while core.replicator.counts.owed > 0, ClusterClock.monotonicNanoseconds < deadline, !Task.isCancelled {
+            try? await Task.sleep(for: .milliseconds(10))
+        }
         core.loaders.stop()
         core.tasks.stop()
         await transport.stop()
@@ -145,7 +150,7 @@ public final class CachePeer: Service, Sendable {
 
     private func followEvents() async {
         for await event in transport.events {
-            if case .selfRefuted = event { updater.forgetEverything(core) }
+            if case .selfRefuted = event { updater.returned(core) }
             MembershipLog.write(event, to: core.logger)
             core.events.send(PeerEvent(event)) {
                 (transport.view?.members ?? []).filter(\.status.isPresent).map { PeerEvent.Member($0.record) }

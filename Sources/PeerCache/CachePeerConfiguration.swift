@@ -51,6 +51,14 @@ public struct CachePeerConfiguration: Sendable {
     /// How long a graceful shutdown goes on answering after it has told the others that it leaves, 0...5 min. Default 500 ms.
     public var leaveGrace: Duration = .milliseconds(500)
 
+    /// How long a graceful shutdown waits at most until the peers that take over its keys have fetched them, 0...10 min; zero: they start
+    /// without what only this peer holds. Keep it, with `leaveGrace`, below the time after which the system kills the process. Default 20 s.
+    public var handOverTimeout: Duration = .seconds(20)
+
+    /// What this peer may fetch from others in a second when it takes over keys, 64 KiB...16 GiB. More is faster and disturbs requests more.
+    /// Default 32 MiB.
+    public var transferRate = ByteCount.megabytes(32)
+
     /// Event loops for the peer connections. Default: NIO's shared group.
     public var eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
 

@@ -20,15 +20,22 @@ extension CacheCore {
 
     private func findWithoutNote(_ key: [UInt8], _ hash: UInt64) async throws -> Found? {
         var triedToAgree = false, triedElsewhere = false
+        var settling = Settling()
         while true {
             let routing = peer.table.routing
             guard let owner = routing.owner(hash) else { return try await loadHere(key, hash) }
-            if owner == peer.me { return try await findOwned(key, hash) }
+            if owner == peer.me {
+                try await peer.settled(hash)
+                guard peer.table.routing.owner(hash) == peer.me else { continue }
+                return try await findOwned(key, hash)
+            }
             switch await answer(of: owner, key, hash, kind: .get) {
             case .success(let response):
                 switch response.status {
                 case .ok: return Found(response, source: .peer)
                 case .absent: return nil
+                case .notOwner where response.placement == routing.digest:
+                    guard try await settling.wait() else { return try await loadHere(key, hash) }
                 case .notOwner where !triedToAgree:
                     // One of us has an older member list: compare, then once more. Never forwarded, so never in a circle.
                     triedToAgree = true
@@ -55,8 +62,9 @@ extension CacheCore {
     }
 
     private func findOwned(_ key: [UInt8], _ hash: UInt64) async throws -> Found? {
-        if let found = held(key, hash) { return found }
-        guard loader != nil else { return nil }
+        let serving = peer.replicator.serving(hash)
+        if serving != .doubtful, let found = held(key, hash) { return found }
+        guard mayFind(serving) else { return nil }
         return found(try await load(key, hash))
     }
 
@@ -141,6 +149,19 @@ extension CacheCore {
         case .shuttingDown: PeerCacheError(.shuttingDown, "peer \(other) is stopping")
         default: PeerCacheError(.peerUnreachable, "peer \(other) answered \(response.status)")
         }
+    }
+}
+
+/// Waiting for an owner that agrees that it is one, and is still asking its predecessors.
+struct Settling {
+    private var rounds = 0
+
+    /// False: it takes longer than that may.
+    mutating func wait() async throws -> Bool {
+        guard rounds < 120 else { return false }
+        rounds += 1
+        try await Task.sleep(for: .milliseconds(5))
+        return true
     }
 }
 

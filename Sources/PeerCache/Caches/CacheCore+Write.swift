@@ -22,6 +22,7 @@ extension CacheCore {
         var attempts = 0
         /// An attempt was sent and not answered: whatever comes later, the write may have taken effect.
         var isAmbiguous = false
+        var settling = Settling()
         while true {
             attempts += 1
             let routing = peer.table.routing
@@ -29,12 +30,15 @@ extension CacheCore {
                 throw PeerCacheError(.peerUnreachable, "no peer holds slots: all have weight 0")
             }
             if owner == peer.me {
+                try await peer.settled(hash)
                 if let stamp = try await writeOwned(key, hash, content, routing, isLocal: true) { return stamp }
             } else {
                 dropNear(key, hash, below: nil)
                 do {
-                    if let stamp = try await write(key, hash, content, at: owner, routing, isLast: attempts > 1, &isAmbiguous) {
-                        return stamp
+                    switch try await write(key, hash, content, at: owner, routing, isLast: attempts > 1, &isAmbiguous) {
+                    case .done(let stamp): return stamp
+                    case .again: break
+                    case .settling: if try await settling.wait() { attempts -= 1 }
                     }
                 } catch let error as PeerCacheError where isAmbiguous && error.code != .indeterminate {
                     throw PeerCacheError(.indeterminate, "a first attempt was sent and not answered", underlying: error)
@@ -47,11 +51,19 @@ extension CacheCore {
         }
     }
 
-    /// Asks the owner. Nil: it is not the owner, or it went away; the member list has been compared, try again.
+    private enum Attempt {
+        case done(Stamp)
+        /// It is not the owner, or it went away; the member list has been compared.
+        case again
+        /// It has to ask the former owners first.
+        case settling
+    }
+
+    /// Asks the owner.
     private func write(
         _ key: [UInt8], _ hash: UInt64, _ content: Content, at owner: PeerID, _ routing: Routing, isLast: Bool,
         _ isAmbiguous: inout Bool
-    ) async throws -> Stamp? {
+    ) async throws -> Attempt {
         let timeout = peer.configuration.requestTimeout
         let deadline = ClusterClock.monotonicNanoseconds &+ timeout.nanosecondsSaturating
         let kind: RequestKind = if case .tombstone = content { .remove } else { .set }
@@ -60,12 +72,13 @@ extension CacheCore {
             switch response.status {
             case .ok:
                 dropNear(key, hash, below: response.stamp)
-                return response.stamp
+                return .done(response.stamp)
+            case .notOwner where response.placement == routing.digest: return .settling
             case .notOwner:
                 peer.synchronize(with: owner)
                 _ = await peer.table.waitForChange(
                     of: routing.digest, deadlineNanoseconds: min(deadline, ClusterClock.monotonicNanoseconds &+ 200_000_000))
-                return nil
+                return .again
             case .timedOut: throw PeerCacheError(.indeterminate, "fewer than \(options.ackedBy) holders confirmed the write in time")
             default: throw error(of: response, from: owner)
             }
@@ -74,11 +87,11 @@ extension CacheCore {
         case .failure(.unreachable) where !isLast:
             // Nothing was sent. The owner is about to be connected or to be replaced.
             await peer.waitForPath(to: owner, orChangeOf: routing.digest, within: timeout)
-            return nil
+            return .again
         case .failure(let failure):
             if failure != .unreachable { isAmbiguous = true }
             // The owner may have died: its successor takes the write once it is known. If it never does, be honest.
-            if !isLast, await peer.table.waitForChange(of: routing.digest, deadlineNanoseconds: deadline) { return nil }
+            if !isLast, await peer.table.waitForChange(of: routing.digest, deadlineNanoseconds: deadline) { return .again }
             if failure == .unreachable { throw PeerCacheError(.peerUnreachable, "peer \(owner), the key's owner, cannot be reached") }
             throw PeerCacheError(.indeterminate, "peer \(owner), the key's owner, did not confirm the write", underlying: failure)
         }
@@ -134,6 +147,7 @@ extension CacheCore {
                 encode(.apply, key, content, id: id, stamp: stamp) { frames.append($0) }
             }
             peer.counters.add(isSent == true ? .copiesSent : .copiesDropped)
+            if isSent != true { peer.replicator.missed(hash, by: holder) }
         }
     }
 
@@ -158,6 +172,7 @@ extension CacheCore {
 
     private func confirms(_ holder: PeerID, _ key: [UInt8], _ content: Content, _ stamp: Stamp, _ patience: Duration) async -> Bool {
         guard case .success(let response) = await send(.apply, key, content, stamp: stamp, to: holder, patience: patience) else {
+            peer.replicator.missed(hash(key), by: holder)
             return false
         }
         return response.status == .ok || response.status == .superseded

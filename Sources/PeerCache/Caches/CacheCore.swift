@@ -79,6 +79,14 @@ final class CacheCore: Sendable {
         peer.store.visit(id(hash), key.bytes, now: peer.clock.tick(), body)
     }
 
+    /// Whether what the own store holds of a key may be used: the slot is held for this cache, and nobody else may have changed it.
+    func isServing(_ hash: UInt64) -> Bool {
+        switch peer.replicator.serving(hash) {
+        case .open, .warming: peer.table.routing.isHolder(Slot(hash: hash), copies: options.copies)
+        case .claiming, .doubtful, .kept: false
+        }
+    }
+
     /// A copy of what the own store holds.
     func held(_ key: [UInt8], _ hash: UInt64) -> Found? {
         var found: Found?
@@ -113,6 +121,9 @@ final class CacheCore: Sendable {
         return waiterID
     }
 
+    /// Whether a key that is not held may be found in some other way.
+    func mayFind(_ serving: Serving) -> Bool { loader != nil || serving == .warming || serving == .doubtful }
+
     private func guardStamp(_ key: [UInt8], _ hash: UInt64) -> Stamp {
         key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
     }
@@ -131,14 +142,12 @@ final class CacheCore: Sendable {
 
     /// - Parameter placement: under which the load began; nil: the value is not stored.
     private func runLoader(_ key: [UInt8], _ hash: UInt64, lease: Stamp, placement: UInt64?) async -> Result<LoadOutcome, any Error> {
-        guard let loader else { return .success(.absent) }
-        // The load before this one may have ended between the caller's look at the store and its joining.
-        if placement != nil, let found = held(key, hash) {
-            return .success(
-                .value(
-                    LoadedValue(bytes: found.bytes, object: nil, stamp: found.stamp, ttlMilliseconds: found.ttlMilliseconds, isStored: true)
-                ))
+        if placement != nil {
+            // The load before this one may have ended between the caller's look at the store and its joining.
+            if peer.replicator.serving(hash) != .doubtful, let found = held(key, hash) { return .success(.value(LoadedValue(found))) }
+            if let found = await fetch(key, hash) { return .success(.value(LoadedValue(found))) }
         }
+        guard let loader else { return .success(.absent) }
         counters.add(.loads)
         let started = ClusterClock.monotonicNanoseconds
         defer { metrics.loadDuration.recordNanoseconds(ClusterClock.monotonicNanoseconds - started) }

@@ -21,6 +21,13 @@ struct LoadedValue: Sendable {
     var isStored: Bool
 }
 
+extension LoadedValue {
+    /// What is held.
+    init(_ found: Found) {
+        self.init(bytes: found.bytes, object: nil, stamp: found.stamp, ttlMilliseconds: found.ttlMilliseconds, isStored: true)
+    }
+}
+
 /// Runs what the pure ``LoadCoalescer`` says: loader tasks, waiters, deadlines.
 final class LoadDriver: Sendable {
     typealias Waiter = @Sendable (Result<LoadOutcome, any Error>) -> Void

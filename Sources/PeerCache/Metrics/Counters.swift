@@ -25,4 +25,10 @@ enum PeerCounter: Int, CaseIterable, Sendable {
     case copiesSent, copiesDropped
     /// Writes refused because their stamp was too far ahead.
     case clockSkew
+    /// Slots gained that are complete, entries fetched or shipped for them or for repair, and buckets repaired.
+    case slotsCompleted, bucketsRepaired, entriesShipped
+    /// Reads that another holder answered while a slot was being gathered.
+    case warmHits
+    /// Bytes of pages taken in, and parts of them that were refused.
+    case bytesPulled, pulledRefused
 }

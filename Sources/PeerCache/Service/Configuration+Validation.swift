@@ -9,6 +9,7 @@ struct ValidatedConfiguration {
     var storeBytes: Int
     var nearBytes: Int
     var valueBytesMax: Int
+    var replica: ReplicaConfiguration
 }
 
 extension CachePeerConfiguration {
@@ -41,6 +42,12 @@ extension CachePeerConfiguration {
             requestTimeout >= .milliseconds(10) && requestTimeout <= .seconds(60), "requestTimeout", requestTimeout, "use 10 ms...60 s")
         try check(leaveGrace >= .zero && leaveGrace <= .seconds(300), "leaveGrace", leaveGrace, "use 0...300 s")
 
+        try check(
+            handOverTimeout >= .zero && handOverTimeout <= .seconds(600), "handOverTimeout", handOverTimeout, "use 0...600 s")
+        try check(
+            (64 << 10)...(16 << 30) ~= transferRate.bytes, "transferRate", "\(transferRate.bytes) bytes",
+            "use 65536 bytes...16 GiB, for example .megabytes(32)")
+
         let discovery = try discovery.source()
         let security = try handshakeSecurity()
         do throws(SecurityConfigurationError) {
@@ -69,8 +76,11 @@ extension CachePeerConfiguration {
             transport.limits.outboundBytesMax = max(memory.bytes / 16, 2 * valueBytesMax)
             transport.limits.assemblyBytesMax = max(memory.bytes / 16, 2 * valueBytesMax)
             transport.limits.requestsMax = limits.requestsPerPeerMax
+            var replica = ReplicaConfiguration()
+            replica.transferBytesPerSecond = transferRate.bytes
             return ValidatedConfiguration(
-                hashKey: hashKey, transport: transport, storeBytes: storeBytes, nearBytes: nearBytes, valueBytesMax: valueBytesMax)
+                hashKey: hashKey, transport: transport, storeBytes: storeBytes, nearBytes: nearBytes, valueBytesMax: valueBytesMax,
+                replica: replica)
         } catch { throw PeerCacheError(.invalidConfiguration, error.message) }
     }
 

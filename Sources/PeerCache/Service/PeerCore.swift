@@ -13,6 +13,7 @@ final class PeerCore: Sendable {
     let valueBytesMax: Int
     let directory: ConnectionDirectory
     let table: RoutingTable
+    let replicator: Replicator
     /// Loaders of all caches. A loader that is deaf to cancellation counts until it ends.
     let loaders: TaskOwner
     /// Answers that wait for other peers.
@@ -53,6 +54,7 @@ final class PeerCore: Sendable {
         directory = ConnectionDirectory()
         hashKey = validated.hashKey
         table = RoutingTable(Routing(placement: .empty, me: me, view: nil))
+        replicator = Replicator(me: me, configuration: validated.replica)
         metrics = PeerMetrics(cluster: configuration.cluster, factory: configuration.metricsFactory)
         logger = configuration.logger
     }

@@ -11,7 +11,7 @@ final class PlacementUpdater: Sendable {
         return try? Placement.build(members: members, digest: view.digest, ranks: CacheOptions.copiesMax)
     }
 
-    /// Builds the placement of a member list, gives up lost slots, takes the gained ones, and only then lets reads see it.
+    /// Builds the placement of a member list, adopts what is gained, and only then lets reads see it.
     /// - Returns: whether keys have other owners now.
     @discardableResult
     func update(_ core: PeerCore, view: MembershipView) -> Bool {
@@ -20,53 +20,36 @@ final class PlacementUpdater: Sendable {
             guard before.view.map({ $0.version < view.version }) ?? true else { return false }  // an older one may come late
             let hasChanged = before.view?.digest != view.digest
             guard let placement = hasChanged ? placement(of: view) : before.placement else { return false }
-            let routing = Routing(placement: placement, me: core.me, view: view)
-            if hasChanged { moveSlots(core, from: before, to: routing) }
-            core.table.publish(routing)
+            publish(Routing(placement: placement, me: core.me, view: view), core, isNew: hasChanged)
             return hasChanged
         }
     }
 
     /// A new cache may want copies at ranks that none wanted before.
     func cachesChanged(_ core: PeerCore) {
-        lock.withLock { _ in
-            let routing = core.table.routing
-            let copiesMax = Self.copies(core).max() ?? 0
-            for slot in Slot.all where Self.rank(slot, routing) < copiesMax && !core.store.isHeld(slot) { core.store.adopt(slot) }
-        }
+        lock.withLock { _ in publish(core.table.routing, core, isNew: true) }
+    }
+
+    private func publish(_ routing: Routing, _ core: PeerCore, isNew: Bool) {
+        let effects = isNew ? core.replicator.decide(input(routing, core), core) : []
+        core.table.publish(routing)
+        core.replicator.send(effects, core)
+    }
+
+    private func input(_ routing: Routing, _ core: PeerCore) -> ReplicaMachine.Input {
+        let present = (routing.view?.members ?? []).filter { $0.status.isPresent && $0.record.id != core.me }.map(\.record.id)
+        return .placement(routing.placement, present: present, copies: Self.copies(core).sorted())
     }
 
     /// Others have owned this peer's slots meanwhile: what it holds may be outdated.
-    func forgetEverything(_ core: PeerCore) {
-        lock.withLock { _ in
-            for slot in Slot.all where core.store.isHeld(slot) {
-                core.store.forget(slot)
-                core.store.adopt(slot)
-            }
-            core.near.removeAll()
-        }
-    }
-
-    /// A slot in which this peer stops being a holder for some cache is forgotten as a whole: kept, its entries would miss later writes and be
-    /// stale when the slot comes back (`CONTRACT.md` I36). It starts again empty if other caches still want it here.
-    private func moveSlots(_ core: PeerCore, from before: Routing, to after: Routing) {
-        let copies = Self.copies(core)
-        let copiesMax = copies.max() ?? 0
-        for slot in Slot.all {
-            let old = Self.rank(slot, before), new = Self.rank(slot, after)
-            if core.store.isHeld(slot), new >= copiesMax || copies.contains(where: { old < $0 && new >= $0 }) { core.store.forget(slot) }
-            if new < copiesMax, !core.store.isHeld(slot) { core.store.adopt(slot) }
-        }
+    func returned(_ core: PeerCore) {
+        core.replicator.handle(.returned, core)
+        core.near.removeAll()
     }
 
     /// The numbers of copies that the caches here ask for.
     private static func copies(_ core: PeerCore) -> Set<Int> {
         Set(core.caches.compactMap { $0.failure == nil ? $0.options.copies : nil })
-    }
-
-    /// This peer's place in the slot's list; above every number of copies when it has none.
-    private static func rank(_ slot: Slot, _ routing: Routing) -> Int {
-        routing.placement.peers(of: slot, copies: CacheOptions.copiesMax).firstIndex(of: routing.me) ?? .max
     }
 }
 

@@ -5,7 +5,7 @@ internal import PeerCacheTransport
 /// Answers the requests of other peers on their connection's event loop. A store hit needs neither task nor copy: the value goes from the
 /// store into the outgoing frame.
 final class RequestServer: PeerRequestHandler {
-    private let peer: PeerCore
+    let peer: PeerCore
     /// Requests of one connection that wait for loads or acks.
     static let waitingPerPeerMax = 4096
 
@@ -29,6 +29,7 @@ final class RequestServer: PeerRequestHandler {
     func handle(_ request: WireRequest, on connection: PeerConnection) {
         if case .readClock = request.kind { return connection.respond(WireResponse(id: request.id, status: .ok)) }
         if case .clearCache = request.kind { return clear(request, connection) }
+        if request.kind.isAboutSlots { return handleSlots(request, connection) }
         guard let cache = peer.cache(named: request.cache) else { return refuse(request, .noLoader, connection) }
         guard request.type == 0 || request.type == cache.typeFingerprint else { return refuse(request, .incompatible, connection) }
         let hash = cache.secret.hash(request.key)
@@ -39,7 +40,7 @@ final class RequestServer: PeerRequestHandler {
         case .remove: write(cache, request, hash, connection)
         case .apply: apply(cache, request, hash, connection)
         case .inspect: inspect(cache, request, hash, connection)
-        case .readClock, .clearCache: break
+        case .readClock, .clearCache, .claim, .pull, .compare: break
         }
     }
 
@@ -63,28 +64,33 @@ final class RequestServer: PeerRequestHandler {
     private func get(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
         let isFallback = request.flags.contains(.fallback)
         let routing = peer.table.routing
-        guard isFallback || routing.owner(hash) == peer.me else { return refuse(request, .notOwner, connection, digest: routing.digest) }
+        let serving = isFallback ? .open : peer.replicator.serving(hash)
+        guard isFallback || (routing.owner(hash) == peer.me && serving != .claiming) else {
+            return refuse(request, .notOwner, connection, digest: routing.digest)
+        }
         cache.counters.add(.served)
         var large: Found?
-        let isHeld = cache.visitHeld(request.key, hash) { info, value in
-            let ttl = peer.millisecondsLeft(info.expiry)
-            guard value.byteCount <= WireLimits.chunkBytes else {
-                let bytes = value.withUnsafeBytes { ByteBuffer(bytes: $0) }
-                large = Found(bytes: bytes, object: nil, stamp: info.stamp, ttlMilliseconds: ttl, source: .own)
-                return
+        let isHeld =
+            serving != .doubtful
+            && cache.visitHeld(request.key, hash) { info, value in
+                let ttl = peer.millisecondsLeft(info.expiry)
+                guard value.byteCount <= WireLimits.chunkBytes else {
+                    let bytes = value.withUnsafeBytes { ByteBuffer(bytes: $0) }
+                    large = Found(bytes: bytes, object: nil, stamp: info.stamp, ttlMilliseconds: ttl, source: .own)
+                    return
+                }
+                var response = WireResponse(id: request.id, status: .ok)
+                response.stamp = info.stamp
+                response.ttlMilliseconds = ttl
+                value.withUnsafeBytes { bytes in
+                    response.value = bytes
+                    connection.respond(response)
+                }
             }
-            var response = WireResponse(id: request.id, status: .ok)
-            response.stamp = info.stamp
-            response.ttlMilliseconds = ttl
-            value.withUnsafeBytes { bytes in
-                response.value = bytes
-                connection.respond(response)
-            }
-        }
         if let large { connection.respond(id: request.id, large.bytes, stamp: large.stamp, ttlMilliseconds: large.ttlMilliseconds) }
         if isHeld { return }
         if isFallback { return refuse(request, .absent, connection) }
-        guard cache.loader != nil else { return refuse(request, .noLoader, connection) }
+        guard cache.mayFind(serving) else { return refuse(request, .noLoader, connection) }
         let id = request.id
         load(cache, Array(request.key), hash, connection, id) { outcome in connection.respond(id: id, outcome) }
     }
@@ -127,15 +133,18 @@ final class RequestServer: PeerRequestHandler {
         cache.counters.add(.served, UInt64(request.keys.count))
         for (index, key) in request.keys.enumerated() {
             let hash = cache.secret.hash(key)
-            guard routing.owner(hash) == peer.me else {
+            let serving = peer.replicator.serving(hash)
+            guard routing.owner(hash) == peer.me, serving != .claiming else {
                 batch.fill(index, .init(status: .notOwner))
                 continue
             }
-            let isHeld = cache.visitHeld(key, hash) { info, value in
-                batch.fill(index, value, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
-            }
+            let isHeld =
+                serving != .doubtful
+                && cache.visitHeld(key, hash) { info, value in
+                    batch.fill(index, value, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
+                }
             if isHeld { continue }
-            guard cache.loader != nil else {
+            guard cache.mayFind(serving) else {
                 batch.fill(index, .init(status: .noLoader))
                 continue
             }
@@ -158,7 +167,9 @@ final class RequestServer: PeerRequestHandler {
 
     private func write(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
         let routing = peer.table.routing
-        guard routing.owner(hash) == peer.me else { return refuse(request, .notOwner, connection, digest: routing.digest) }
+        guard routing.owner(hash) == peer.me, peer.replicator.serving(hash) != .claiming else {
+            return refuse(request, .notOwner, connection, digest: routing.digest)
+        }
         let key = Array(request.key), id = request.id
         let content: Content =
             request.kind == .remove
@@ -216,7 +227,7 @@ final class RequestServer: PeerRequestHandler {
 
     // MARK: Bounds and refusals
 
-    private func refuse(_ request: WireRequest, _ status: ResponseStatus, _ connection: PeerConnection, digest: UInt64 = 0) {
+    func refuse(_ request: WireRequest, _ status: ResponseStatus, _ connection: PeerConnection, digest: UInt64 = 0) {
         guard request.id != 0 else { return }
         var response = WireResponse(id: request.id, status: status)
         response.placement = digest

@@ -7,17 +7,22 @@ final class Routing: Sendable {
     let me: PeerID
     /// Members that are placed.
     let view: MembershipView?
+    private let myIndex: Int?
 
     init(placement: Placement, me: PeerID, view: MembershipView?) {
         self.placement = placement
         self.me = me
         self.view = view
+        myIndex = placement.index(of: me)
     }
 
     var digest: UInt64 { placement.digest }
 
     /// O(1).
     func owner(_ hash: UInt64) -> PeerID? { placement.owner(of: Slot(hash: hash)) }
+
+    /// Whether this peer holds the slot for caches of so many copies. O(copies).
+    func isHolder(_ slot: Slot, copies: Int) -> Bool { myIndex.map { placement.isHolder($0, of: slot, copies: copies) } ?? false }
 
     /// Owner first, then the copies. Fewer than `copies` in a small cluster.
     func holders(_ hash: UInt64, copies: Int) -> [PeerID] { placement.peers(of: Slot(hash: hash), copies: copies) }

@@ -1,0 +1,80 @@
+internal import NIOCore
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// While a slot is being gathered, its former holders answer what is not here yet (`CONTRACT.md` §8).
+extension CacheCore {
+    /// For what a reader waits for before it loads.
+    private static let warmPatience = Patience(.milliseconds(300))
+
+    /// What a former holder has of a key whose slot is not complete here, taken in. Nil: nothing, or the slot is complete.
+    func fetch(_ key: [UInt8], _ hash: UInt64) async -> Found? {
+        switch peer.replicator.serving(hash) {
+        case .warming, .doubtful: break
+        case .open, .claiming, .kept: return nil
+        }
+        for holder in peer.replicator.holders(of: Slot(hash: hash)).prefix(2) {
+            guard let found = await fetch(key, hash, from: holder, patience: Self.warmPatience) else { continue }
+            peer.counters.add(.warmHits)
+            // Refused: something newer is held here, or was dropped.
+            return takeIn(found, key, hash) ? found : held(key, hash)
+        }
+        return nil
+    }
+
+    /// Asks one holder for what it holds.
+    func fetch(_ key: [UInt8], _ hash: UInt64, from holder: PeerID, patience: Patience) async -> Found? {
+        let answer = await peer.call(holder, patience: patience) { id, milliseconds, frames in
+            withRequest(.get, key) { request in
+                request.id = id
+                request.flags = .fallback
+                request.deadlineMilliseconds = milliseconds
+                frames.append(request)
+            }
+        }
+        guard case .success(let response) = answer, response.status == .ok, peer.clock.accepts(response.stamp) else { return nil }
+        return Found(response, source: .peer)
+    }
+
+    /// Stores what another holder has, with its stamp. False: something newer is or was here.
+    @discardableResult
+    func takeIn(_ found: Found, _ key: [UInt8], _ hash: UInt64) -> Bool {
+        let now = peer.clock.reading() >> 16
+        let age = now > found.stamp.milliseconds ? now - found.stamp.milliseconds : 0
+        let ttl = found.ttlMilliseconds.map { Duration(milliseconds: $0.addingReportingOverflow(age).partialValue) }
+        return key.withUnsafeBytes { key in
+            found.bytes.withUnsafeReadableBytes { value in
+                peer.store.apply(
+                    id(hash), key.bytes, value: value.bytes, stamp: found.stamp, ttl: ttl, kind: .explicit, now: peer.clock.tick())
+            }
+        } == .stored
+    }
+
+    /// Sends an entry as it is held to another holder. False: its queue is full.
+    func ship(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, _ info: EntryInfo, to connection: PeerConnection) -> Bool {
+        let large = value.count > WireLimits.chunkBytes ? ByteBuffer(bytes: value) : nil
+        return connection.post(large: large) { id, frames in
+            nameBytes.withUnsafeBytes { name in
+                var request = WireRequest(kind: .apply, cache: name)
+                request.id = id
+                request.type = typeFingerprint
+                request.key = key
+                request.stamp = info.stamp
+                request.ttlMilliseconds = info.ttlMilliseconds
+                if info.isTombstone { request.flags = .tombstone }
+                if large == nil { request.value = value } else { request.chunkedBytes = UInt64(value.count) }
+                frames.append(request)
+            }
+        }
+    }
+}
+
+extension PeerCore {
+    /// Waits until the former owners of a key have answered, at most as long as they may take.
+    func settled(_ hash: UInt64) async throws {
+        let deadline = ClusterClock.monotonicNanoseconds &+ 600_000_000
+        while replicator.serving(hash) == .claiming, ClusterClock.monotonicNanoseconds < deadline {
+            try await Task.sleep(for: .milliseconds(2))
+        }
+    }
+}

@@ -1,0 +1,124 @@
+internal import NIOCore
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// What the ``ReplicaMachine`` asks other peers, and what is done with their answers.
+extension PeerCore {
+    private static let questionPatience = Patience(.seconds(2))
+    /// For claims, and for what a reader waits for.
+    private static let shortPatience = Patience(.milliseconds(300))
+
+    func ask(_ question: ReplicaMachine.Question, of other: PeerID) async -> ReplicaMachine.Answer {
+        switch question {
+        case .claim(let slots, let placement): await claim(slots, placement, other)
+        case .pull(let request, let isDoubtful): await pull(request, isDoubtful: isDoubtful, other)
+        case .compare(let buckets): await compare(buckets, other)
+        case .repair(let bucket): await repair(bucket, other)
+        }
+    }
+
+    private func request(_ kind: RequestKind, _ value: [UInt8], placement: UInt64 = 0, to other: PeerID, _ patience: Patience) async
+        -> PeerResponse?
+    {
+        let answer = await call(other, patience: patience) { id, milliseconds, frames in
+            value.withUnsafeBytes { bytes in
+                var request = WireRequest(kind: kind, cache: UnsafeRawBufferPointer(start: nil, count: 0))
+                request.id = id
+                request.deadlineMilliseconds = milliseconds
+                request.placement = placement
+                request.value = bytes
+                frames.append(request)
+            }
+        }
+        if case .success(let response) = answer { return response }
+        return nil
+    }
+
+    private func claim(_ slots: SlotSet, _ placement: UInt64, _ other: PeerID) async -> ReplicaMachine.Answer {
+        guard
+            let response = await request(
+                .claim, PageWriter.claim(slots), placement: placement, to: other, Self.shortPatience)
+        else { return .none }
+        if response.status == .notOwner { return .disagrees }
+        guard response.status == .ok else { return .none }
+        let answer = response.value.withUnsafeReadableBytes { bytes in
+            try? PageReader.claimAnswer(bytes) { name, floor in
+                if clock.accepts(floor), let cache = cache(named: name) { cache.clearHere(upTo: floor) }
+            }
+        }
+        return answer.map { .claimed($0) } ?? .none
+    }
+
+    private func pageContext() -> PageContext {
+        let routing = table.routing
+        let caches = Dictionary(caches.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })  // looked up, never iterated
+        return PageContext(
+            cache: { self.cache(named: $0)?.index },
+            holds: { index, slot in caches[index].map { routing.isHolder(slot, copies: $0.options.copies) } ?? false },
+            hash: { index, key in caches[index]?.secret.hash(key) ?? 0 },
+            accepts: { self.clock.accepts($0) }, now: clock.tick())
+    }
+
+    private func pull(_ pull: PullRequest, isDoubtful: Bool, _ other: PeerID) async -> ReplicaMachine.Answer {
+        guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience), response.status == .ok,
+            let result = response.value.withUnsafeReadableBytes({ bytes in
+                try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, pageContext())
+            })
+        else { return .none }
+        count(result)
+        for key in result.deferred { await fetch(key, from: other) }
+        for (bucket, floor) in result.floors { store.raiseFloor(of: bucket, to: floor) }
+        return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
+    }
+
+    private func count(_ result: PageResult) {
+        counters.add(.bytesPulled, UInt64(result.bytes))
+        counters.add(.pulledRefused, UInt64(result.refused))
+    }
+
+    /// A value that was too long for a page.
+    private func fetch(_ key: HeldKey, from other: PeerID) async {
+        guard let cache = caches.first(where: { $0.index == key.cache }) else { return }
+        let hash = cache.hash(key.bytes)
+        guard let found = await cache.fetch(key.bytes, hash, from: other, patience: Self.questionPatience) else { return }
+        cache.takeIn(found, key.bytes, hash)
+    }
+
+    private func compare(_ buckets: [BucketIndex], _ other: PeerID) async -> ReplicaMachine.Answer {
+        var summaries: [BucketSummary] = []
+        var (slot, own): (Int, [BucketSummary]) = (-1, [])
+        for bucket in buckets {
+            if bucket.slot != slot {
+                slot = bucket.slot
+                own = Slot(index: slot).map { store.summaries(of: $0, now: clock.tick()) } ?? []
+            }
+            if let summary = own.first(where: { $0.index == bucket }) { summaries.append(summary) }
+        }
+        if summaries.isEmpty { return .differ([]) }
+        guard let response = await request(.compare, PageWriter.compare(summaries), to: other, Self.questionPatience),
+            response.status == .ok,
+            let buckets = response.value.withUnsafeReadableBytes({ try? PageReader.differences($0) })
+        else { return .none }
+        return .differ(buckets)
+    }
+
+    private func repair(_ bucket: BucketIndex, _ other: PeerID) async -> ReplicaMachine.Answer {
+        guard let slot = Slot(index: bucket.slot) else { return .none }
+        let pull = PullRequest(slots: [slot], bucket: bucket.index % BucketIndex.perSlot, isBucketOnly: true)
+        guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience), response.status == .ok,
+            let connection = directory.connection(to: other)
+        else { return .none }
+        let byIndex = caches
+        let result = response.value.withUnsafeReadableBytes { bytes in
+            try? store.repair(bucket, with: bytes, pageContext()) { id, key, info, value in
+                guard let cache = byIndex.first(where: { $0.index == id.cache }) else { return }
+                counters.add(cache.ship(key, value, info, to: connection) ? .entriesShipped : .copiesDropped)
+            }
+        }
+        guard let result else { return .none }
+        count(result)
+        counters.add(.bucketsRepaired)
+        for key in result.deferred { await fetch(key, from: other) }
+        return .repaired(bytes: result.bytes)
+    }
+}

@@ -1,0 +1,203 @@
+import NIOCore
+import PeerCacheCore
+import ServiceLifecycle
+import Testing
+
+@testable import PeerCache
+
+/// Peers that come and go take the entries along.
+struct HandOverTests {
+    private static let keys = 3_000
+
+    /// Counts loader calls of all peers.
+    private final class Loads: Sendable {
+        let count = Lock(0)
+        func load(_ key: Int) -> String {
+            count.withLock { $0 += 1 }
+            return "loaded \(key)"
+        }
+        var value: Int { count.withLock { $0 } }
+    }
+
+    private func cache(_ peer: CachePeer, _ loads: Loads, copies: Int = 2, name: String = "c") -> Cache<Int, String> {
+        peer.cache(name, key: Int.self, value: String.self, options: .init(copies: copies, nearFor: .zero)) { loads.load($0) }
+    }
+
+    /// Runs one more peer beside a cluster until `body` ends, then lets it leave.
+    private func withOneMore(
+        _ seed: CachePeer, _ loads: Loads, copies: Int = 2, configure: @escaping (inout CachePeerConfiguration) -> Void = { _ in },
+        _ body: (CachePeer, Cache<Int, String>) async throws -> Void
+    ) async throws {
+        let peer = try CachePeer(configuration: testConfiguration(seeds: [try #require(seed.address)], configure))
+        let cache = cache(peer, loads, copies: copies)
+        try await gracefully(peer) { try await body(peer, cache) }
+    }
+
+    private func gracefully(_ peer: CachePeer, _ body: () async throws -> Void) async throws {
+        let services = ServiceGroup(services: [peer], logger: testConfiguration().logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await services.run() }
+            do { try await body() } catch {
+                group.cancelAll()
+                throw error
+            }
+            await services.triggerGracefulShutdown()
+            try await group.waitForAll()
+        }
+    }
+
+    private func fill(_ cache: Cache<Int, String>) async throws {
+        for key in 0..<Self.keys { try await cache.set(key, "set \(key)") }
+    }
+
+    private func expectAll(_ cache: Cache<Int, String>, _ loads: Loads) async throws {
+        var missing: [Int] = []
+        for key in 0..<Self.keys where try await cache.get(key) != "set \(key)" { missing.append(key) }
+        #expect(missing.count == 0, "of \(Self.keys), the first ones \(missing.prefix(5))")
+        #expect(loads.value == 0)
+    }
+
+    @Test(arguments: [1, 2]) func aJoiningPeerHasWhatItOwns(copies: Int) async throws {
+        let loads = Loads()
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { cache($0, loads, copies: copies) }
+            try await fill(caches[0])
+            try await withOneMore(peers[0], loads, copies: copies) { third, cache in
+                try await eventually("three members, all settled") {
+                    third.readiness.isReady && third.snapshot().memberCount == 3 && peers[0].snapshot().memberCount == 3
+                }
+                #expect(third.snapshot().entries > Self.keys / 5)
+                try await expectAll(cache, loads)
+            }
+        }
+    }
+
+    /// What only the leaving peer holds goes to its successors before it ends.
+    @Test(arguments: [1, 2]) func aLeavingPeerHandsOver(copies: Int) async throws {
+        let loads = Loads()
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { cache($0, loads, copies: copies) }
+            try await withOneMore(peers[0], loads, copies: copies) { third, cache in
+                try await eventually("three members, all settled") {
+                    ([third] + peers).allSatisfy { $0.readiness.isReady && $0.snapshot().memberCount == 3 }
+                }
+                try await fill(cache)
+            }
+            try await eventually("two members") { peers.allSatisfy { $0.snapshot().memberCount == 2 } }
+            try await expectAll(caches[0], loads)
+        }
+    }
+
+    /// A miss before a slot has arrived is answered by its former owner.
+    @Test func missesDuringTheTransferAreNotLoaded() async throws {
+        let loads = Loads()
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { cache($0, loads) }
+            try await fill(caches[0])
+            // So slow that most is still elsewhere when it is read.
+            try await withOneMore(peers[0], loads, configure: { $0.transferRate = .bytes(64 << 10) }) { third, cache in
+                try await eventually("three members, none of which is asked any more") {
+                    ([third] + peers).allSatisfy { peer in
+                        peer.snapshot().memberCount == 3
+                            && (0..<Self.keys).allSatisfy { peer.core.replicator.serving(cache.core.hash($0.keyBytes)) != .claiming }
+                    }
+                }
+                for key in stride(from: 0, to: Self.keys, by: 3) { try await cache.expect(key, "set \(key)") }
+                #expect(loads.value == 0)
+                #expect(third.core.counters.value(.warmHits) > 0)
+            }
+        }
+    }
+
+    /// `CONTRACT.md` I8b: what was removed at the new owner before the page came does not come back with it.
+    @Test func aRemovalDuringTheTransferStays() async throws {
+        let loads = Loads()
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { cache($0, loads) }
+            try await fill(caches[0])
+            try await withOneMore(peers[0], loads, configure: { $0.transferRate = .bytes(256 << 10) }) { third, cache in
+                try await eventually("three members, none of which is asked any more") {
+                    ([third] + peers).allSatisfy { peer in
+                        peer.snapshot().memberCount == 3
+                            && (0..<Self.keys).allSatisfy { peer.core.replicator.serving(cache.core.hash($0.keyBytes)) != .claiming }
+                    }
+                }
+                for key in 0..<100 { try await cache.remove(key) }
+                try await eventually("all settled") { third.readiness.isReady }
+                for key in 0..<100 { try await cache.expect(key, "loaded \(key)") }
+                for key in 100..<Self.keys { try await cache.expect(key, "set \(key)") }
+                #expect(loads.value == 100)
+            }
+        }
+    }
+
+    /// A copy that went missing, and one that was never told of a removal, are found by comparing digests.
+    @Test func aCopyThatMissedWritesIsRepaired() async throws {
+        let loads = Loads()
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { cache($0, loads) }
+            try await fill(caches[0])
+            try await eventually("copies everywhere") { peers.allSatisfy { $0.snapshot().entries >= Self.keys } }
+            // Writes of which the other holder hears nothing.
+            let core = peers[0].core, typeless = caches[0].core
+            var changed: [Int] = []
+            for key in 0..<Self.keys where changed.count < 50 {
+                let bytes = key.keyBytes, hash = typeless.hash(bytes)
+                guard core.table.routing.owner(hash) == core.me else { continue }
+                let content: Content =
+                    changed.count.isMultiple(of: 2) ? .tombstone : .value(.init(string: "new \(key)"), ttl: nil, isFill: false)
+                _ = typeless.storeOwned(bytes, hash, content)
+                core.replicator.missed(hash, by: peers[1].core.me)
+                changed.append(key)
+            }
+            try await eventually("repaired") {
+                changed.enumerated().allSatisfy { position, key in
+                    let bytes = key.keyBytes
+                    let held = caches[1].core.held(bytes, caches[1].core.hash(bytes))
+                    return position.isMultiple(of: 2) ? held == nil : held?.bytes == .init(string: "new \(key)")
+                }
+            }
+            #expect(core.counters.value(.bucketsRepaired) > 0)
+            try await eventually("nothing left to do") { peers.allSatisfy { $0.readiness.isReady } }
+        }
+    }
+
+    /// Caches of different numbers of copies share slots.
+    @Test func cachesOfDifferentCopiesMoveTogether() async throws {
+        let loads = Loads()
+        try await withCluster(of: 2) { peers in
+            let ones = peers.map { cache($0, loads, copies: 1, name: "one") }
+            let twos = peers.map { cache($0, loads, copies: 2, name: "two") }
+            try await fill(ones[0])
+            try await fill(twos[1])
+            let third = try CachePeer(configuration: testConfiguration(seeds: [try #require(peers[0].address)]))
+            let (one, two) = (cache(third, loads, copies: 1, name: "one"), cache(third, loads, copies: 2, name: "two"))
+            try await gracefully(third) {
+                try await eventually("three members, all settled") {
+                    ([third] + peers).allSatisfy { $0.readiness.isReady && $0.snapshot().memberCount == 3 }
+                }
+                try await expectAll(one, loads)
+                try await expectAll(two, loads)
+            }
+            try await eventually("two members") { peers.allSatisfy { $0.snapshot().memberCount == 2 && $0.readiness.isReady } }
+            try await expectAll(ones[0], loads)
+            try await expectAll(twos[0], loads)
+        }
+    }
+
+    /// Values that no page takes travel by themselves.
+    @Test func longValuesAreHandedOver() async throws {
+        let loads = Loads()
+        let long = String(repeating: "x", count: 400_000)
+        try await withCluster(of: 1) { peers in
+            let cache = cache(peers[0], loads, copies: 1)
+            for key in 0..<20 { try await cache.set(key, long + "\(key)") }
+            try await withOneMore(peers[0], loads, copies: 1) { second, copy in
+                try await eventually("two members, settled") { second.readiness.isReady && second.snapshot().memberCount == 2 }
+                #expect(second.snapshot().entries > 0)
+                for key in 0..<20 { try await copy.expect(key, long + "\(key)") }
+                #expect(loads.value == 0)
+            }
+        }
+    }
+}
