@@ -502,6 +502,51 @@ void   peercache__claim_answer__free_unpacked
   assert(message->base.descriptor == &peercache__claim_answer__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   peercache__ownership__init
+                     (Peercache__Ownership         *message)
+{
+  static const Peercache__Ownership init_value = PEERCACHE__OWNERSHIP__INIT;
+  *message = init_value;
+}
+size_t peercache__ownership__get_packed_size
+                     (const Peercache__Ownership *message)
+{
+  assert(message->base.descriptor == &peercache__ownership__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__ownership__pack
+                     (const Peercache__Ownership *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__ownership__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__ownership__pack_to_buffer
+                     (const Peercache__Ownership *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__ownership__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Ownership *
+       peercache__ownership__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Ownership *)
+     protobuf_c_message_unpack (&peercache__ownership__descriptor,
+                                allocator, len, data);
+}
+void   peercache__ownership__free_unpacked
+                     (Peercache__Ownership *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__ownership__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   peercache__cache_floor__init
                      (Peercache__CacheFloor         *message)
 {
@@ -2162,11 +2207,11 @@ static const ProtobufCFieldDescriptor peercache__claim_answer__field_descriptors
   {
     "owned",
     3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__ClaimAnswer, n_owned),
     offsetof(Peercache__ClaimAnswer, owned),
-    NULL,
+    &peercache__ownership__descriptor,
     NULL,
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
@@ -2208,6 +2253,57 @@ const ProtobufCMessageDescriptor peercache__claim_answer__descriptor =
   peercache__claim_answer__field_indices_by_name,
   1,  peercache__claim_answer__number_ranges,
   (ProtobufCMessageInit) peercache__claim_answer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__ownership__field_descriptors[2] =
+{
+  {
+    "since",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Ownership, since),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slots",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Ownership, slots),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__ownership__field_indices_by_name[] = {
+  0,   /* field[0] = since */
+  1,   /* field[1] = slots */
+};
+static const ProtobufCIntRange peercache__ownership__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 2 }
+};
+const ProtobufCMessageDescriptor peercache__ownership__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Ownership",
+  "Ownership",
+  "Peercache__Ownership",
+  "peercache",
+  sizeof(Peercache__Ownership),
+  2,
+  peercache__ownership__field_descriptors,
+  peercache__ownership__field_indices_by_name,
+  1,  peercache__ownership__number_ranges,
+  (ProtobufCMessageInit) peercache__ownership__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor peercache__cache_floor__field_descriptors[3] =

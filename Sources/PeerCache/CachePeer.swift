@@ -143,8 +143,12 @@ public final class CachePeer: Service, Sendable {
 
     private func followMembers() async {
         for await view in transport.views {
-            // The first change at once, then at most ten a second: a rolling deploy changes the list all the time.
-            if updater.update(core, view: view) { try? await Task.sleep(for: .milliseconds(100)) }
+            // In a large cluster a placement takes long to build, and a rolling deploy changes the list all the time: at most a tenth of a
+            // core for it. But keys that move wait until their peers agree, so not later than that.
+            let began = ClusterClock.monotonicNanoseconds
+            guard updater.update(core, view: view) else { continue }
+            let took = ClusterClock.monotonicNanoseconds - began
+            try? await Task.sleep(for: .nanoseconds(min(9 * took, 100_000_000)))
         }
     }
 

@@ -26,6 +26,7 @@ typedef struct Peercache__Gossip Peercache__Gossip;
 typedef struct Peercache__Member Peercache__Member;
 typedef struct Peercache__Claim Peercache__Claim;
 typedef struct Peercache__ClaimAnswer Peercache__ClaimAnswer;
+typedef struct Peercache__Ownership Peercache__Ownership;
 typedef struct Peercache__CacheFloor Peercache__CacheFloor;
 typedef struct Peercache__Pull Peercache__Pull;
 typedef struct Peercache__Page Peercache__Page;
@@ -361,15 +362,30 @@ struct  Peercache__ClaimAnswer
    */
   ProtobufCBinaryData partial;
   /*
-   * owned last
+   * owned last, as far as it knows
    */
-  ProtobufCBinaryData owned;
+  size_t n_owned;
+  Peercache__Ownership **owned;
   size_t n_floors;
   Peercache__CacheFloor **floors;
 };
 #define PEERCACHE__CLAIM_ANSWER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__claim_answer__descriptor) \
-    , {0,NULL}, {0,NULL}, {0,NULL}, 0,NULL }
+    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL }
+
+
+struct  Peercache__Ownership
+{
+  ProtobufCMessage base;
+  /*
+   * clock
+   */
+  uint64_t since;
+  ProtobufCBinaryData slots;
+};
+#define PEERCACHE__OWNERSHIP__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__ownership__descriptor) \
+    , 0, {0,NULL} }
 
 
 struct  Peercache__CacheFloor
@@ -718,6 +734,25 @@ Peercache__ClaimAnswer *
 void   peercache__claim_answer__free_unpacked
                      (Peercache__ClaimAnswer *message,
                       ProtobufCAllocator *allocator);
+/* Peercache__Ownership methods */
+void   peercache__ownership__init
+                     (Peercache__Ownership         *message);
+size_t peercache__ownership__get_packed_size
+                     (const Peercache__Ownership   *message);
+size_t peercache__ownership__pack
+                     (const Peercache__Ownership   *message,
+                      uint8_t             *out);
+size_t peercache__ownership__pack_to_buffer
+                     (const Peercache__Ownership   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Ownership *
+       peercache__ownership__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__ownership__free_unpacked
+                     (Peercache__Ownership *message,
+                      ProtobufCAllocator *allocator);
 /* Peercache__CacheFloor methods */
 void   peercache__cache_floor__init
                      (Peercache__CacheFloor         *message);
@@ -886,6 +921,9 @@ typedef void (*Peercache__Claim_Closure)
 typedef void (*Peercache__ClaimAnswer_Closure)
                  (const Peercache__ClaimAnswer *message,
                   void *closure_data);
+typedef void (*Peercache__Ownership_Closure)
+                 (const Peercache__Ownership *message,
+                  void *closure_data);
 typedef void (*Peercache__CacheFloor_Closure)
                  (const Peercache__CacheFloor *message,
                   void *closure_data);
@@ -924,6 +962,7 @@ extern const ProtobufCMessageDescriptor peercache__gossip__descriptor;
 extern const ProtobufCMessageDescriptor peercache__member__descriptor;
 extern const ProtobufCMessageDescriptor peercache__claim__descriptor;
 extern const ProtobufCMessageDescriptor peercache__claim_answer__descriptor;
+extern const ProtobufCMessageDescriptor peercache__ownership__descriptor;
 extern const ProtobufCMessageDescriptor peercache__cache_floor__descriptor;
 extern const ProtobufCMessageDescriptor peercache__pull__descriptor;
 extern const ProtobufCMessageDescriptor peercache__page__descriptor;

@@ -19,7 +19,7 @@ extension CacheCore {
     }
 
     private func findWithoutNote(_ key: [UInt8], _ hash: UInt64) async throws -> Found? {
-        var triedToAgree = false, triedElsewhere = false
+        var disagreements = 0, triedAgain = false, triedElsewhere = false
         var settling = Settling()
         while true {
             let routing = peer.table.routing
@@ -36,20 +36,21 @@ extension CacheCore {
                 case .absent: return nil
                 case .notOwner where response.placement == routing.digest:
                     guard try await settling.wait() else { return try await loadHere(key, hash) }
-                case .notOwner where !triedToAgree:
-                    // One of us has an older member list: compare, then once more. Never forwarded, so never in a circle.
-                    triedToAgree = true
+                case .notOwner where disagreements < 25:
+                    // One of us has an older member list: compare, then again. Never forwarded, so never in a circle.
+                    disagreements += 1
                     peer.synchronize(with: owner)
-                    let deadline = ClusterClock.monotonicNanoseconds &+ 200_000_000
+                    // It may be the owner that is behind, so not for long.
+                    let deadline = ClusterClock.monotonicNanoseconds &+ 20_000_000
                     _ = await peer.table.waitForChange(of: routing.digest, deadlineNanoseconds: deadline)
                 case .notOwner, .noLoader, .valueTooLarge, .shuttingDown: return try await loadHere(key, hash)
                 default: throw error(of: response, from: owner)
                 }
             case .failure(.cancelled): throw CancellationError()
             case .failure(.overloaded): throw PeerCacheError(.overloaded, "too many calls to peer \(owner) wait for an answer")
-            case .failure(.closed) where !triedToAgree && peer.directory.connection(to: owner) != nil,
-                .failure(.unreachable) where !triedToAgree && peer.directory.connection(to: owner) != nil:
-                triedToAgree = true  // the connection went, the peer did not
+            case .failure(.closed) where !triedAgain && peer.directory.connection(to: owner) != nil,
+                .failure(.unreachable) where !triedAgain && peer.directory.connection(to: owner) != nil:
+                triedAgain = true  // the connection went, the peer did not
             case .failure(let failure):
                 if let found = try await findElsewhere(key, hash, routing, silent: owner) { return found }
                 guard failure != .timedOut, !triedElsewhere else { return try await loadHere(key, hash) }

@@ -13,17 +13,33 @@ extension CacheCore {
         case .warming, .doubtful: break
         case .open, .claiming, .kept: return nil
         }
-        for holder in peer.replicator.holders(of: Slot(hash: hash)).prefix(2) {
-            guard let found = await fetch(key, hash, from: holder, patience: Self.warmPatience) else { continue }
-            peer.counters.add(.warmHits)
-            // Refused: something newer is held here, or was dropped.
-            return takeIn(found, key, hash) ? found : held(key, hash)
+        // What one holder removed or dropped counts against what another still holds, and so does what is known here.
+        var newest = key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
+        var best: Found?
+        for holder in peer.replicator.holders(of: Slot(hash: hash)) {
+            switch await fetch(key, hash, from: holder, patience: Self.warmPatience) {
+            case .held(let found) where found.stamp >= newest: (best, newest) = (found, found.stamp)
+            case .held: break
+            case .absent(let stamp) where stamp > newest: (best, newest) = (nil, stamp)
+            case .absent: break
+            case .unknown: return nil
+            }
         }
-        return nil
+        guard let best else { return nil }
+        peer.counters.add(.warmHits)
+        // Refused: something newer has been written here meanwhile.
+        return takeIn(best, key, hash) ? best : held(key, hash)
+    }
+
+    enum Fetched {
+        case held(Found)
+        /// The highest stamp that it dropped, or removed the key with.
+        case absent(Stamp)
+        case unknown
     }
 
     /// Asks one holder for what it holds.
-    func fetch(_ key: [UInt8], _ hash: UInt64, from holder: PeerID, patience: Patience) async -> Found? {
+    func fetch(_ key: [UInt8], _ hash: UInt64, from holder: PeerID, patience: Patience) async -> Fetched {
         let answer = await peer.call(holder, patience: patience) { id, milliseconds, frames in
             withRequest(.get, key) { request in
                 request.id = id
@@ -32,8 +48,12 @@ extension CacheCore {
                 frames.append(request)
             }
         }
-        guard case .success(let response) = answer, response.status == .ok, peer.clock.accepts(response.stamp) else { return nil }
-        return Found(response, source: .peer)
+        guard case .success(let response) = answer, peer.clock.accepts(response.stamp) else { return .unknown }
+        switch response.status {
+        case .ok: return .held(Found(response, source: .peer))
+        case .absent: return .absent(response.stamp)
+        default: return .unknown
+        }
     }
 
     /// Stores what another holder has, with its stamp. False: something newer is or was here.

@@ -53,9 +53,9 @@ extension CacheCore {
 
     private enum Attempt {
         case done(Stamp)
-        /// It is not the owner, or it went away; the member list has been compared.
+        /// It went away.
         case again
-        /// It has to ask the former owners first.
+        /// It is not the owner yet, or not any more.
         case settling
     }
 
@@ -77,8 +77,8 @@ extension CacheCore {
             case .notOwner:
                 peer.synchronize(with: owner)
                 _ = await peer.table.waitForChange(
-                    of: routing.digest, deadlineNanoseconds: min(deadline, ClusterClock.monotonicNanoseconds &+ 200_000_000))
-                return .again
+                    of: routing.digest, deadlineNanoseconds: min(deadline, ClusterClock.monotonicNanoseconds &+ 20_000_000))
+                return .settling
             case .timedOut: throw PeerCacheError(.indeterminate, "fewer than \(options.ackedBy) holders confirmed the write in time")
             default: throw error(of: response, from: owner)
             }

@@ -80,7 +80,7 @@ extension PeerCore {
     private func fetch(_ key: HeldKey, from other: PeerID) async {
         guard let cache = caches.first(where: { $0.index == key.cache }) else { return }
         let hash = cache.hash(key.bytes)
-        guard let found = await cache.fetch(key.bytes, hash, from: other, patience: Self.questionPatience) else { return }
+        guard case .held(let found) = await cache.fetch(key.bytes, hash, from: other, patience: Self.questionPatience) else { return }
         cache.takeIn(found, key.bytes, hash)
     }
 

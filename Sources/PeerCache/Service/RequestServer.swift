@@ -89,7 +89,11 @@ final class RequestServer: PeerRequestHandler {
             }
         if let large { connection.respond(id: request.id, large.bytes, stamp: large.stamp, ttlMilliseconds: large.ttlMilliseconds) }
         if isHeld { return }
-        if isFallback { return refuse(request, .absent, connection) }
+        if isFallback {
+            var response = WireResponse(id: request.id, status: .absent)
+            response.stamp = peer.store.guardStamp(cache.id(hash), request.key.bytes)
+            return connection.respond(response)
+        }
         guard cache.mayFind(serving) else { return refuse(request, .noLoader, connection) }
         let id = request.id
         load(cache, Array(request.key), hash, connection, id) { outcome in connection.respond(id: id, outcome) }

@@ -44,14 +44,8 @@ extension ReplicaMachine {
     mutating func claimAnswered(_ id: CallID, by peer: PeerID, _ answer: Answer, _ effects: inout [Effect]) {
         if case .claimed(let answer) = answer, present.contains(peer) {
             var merged = known[peer] ?? ClaimAnswer()
-            if let claim {
-                merged.complete.subtract(claim.slots)
-                merged.partial.subtract(claim.slots)
-                merged.owned.subtract(claim.slots)
-            }
-            merged.complete.formUnion(answer.complete)
-            merged.partial.formUnion(answer.partial)
-            merged.owned.formUnion(answer.owned)
+            if let claim { merged.forget(claim.slots) }
+            merged.add(answer)
             known[peer] = merged
         }
         guard claim != nil, claim?.waiting.contains(peer) == true else { return }
@@ -95,7 +89,7 @@ extension ReplicaMachine {
     /// This peer is owner and holds all that there is.
     mutating func own(_ slot: Slot) {
         guard placement.owner(of: slot) == me, !claiming.contains(slot) else { return }
-        ownedLast.insert(slot)
+        owned.insert(slot, since: now.hlc)
         for peer in placement.peers(of: slot, copies: copiesMax) { check(slot, at: peer) }
     }
 }

@@ -17,6 +17,8 @@ extension ReplicaMachine {
         known.removeAll { peer, _ in !present.contains(peer) }
         dirty.removeAll { peer, _ in !present.contains(peer) }
         unchecked.removeAll { peer, _ in !present.contains(peer) }
+        // What others were to fetch after an earlier change has been written without this peer since.
+        letGoOfUnneeded(&effects)
         let mine = (before.index(of: me), next.index(of: me))
         // Whoever meets others for the first time has owned everything on its own, and so may they.
         let wasAlone = before.members.count <= 1 && next.members.count > 1
@@ -43,14 +45,15 @@ extension ReplicaMachine {
                 let hadIt = owner.map { owner in before.peers(of: slot, copies: beforeCopies.last ?? 0).contains(owner) } ?? true
                 if old != 0, hadIt { lost.slots.insert(slot) } else { owed.slots.insert(slot) }
             }
-            if contents[index] == .absent { ownedLast.remove(slot) }
+            if contents[index] == .absent { owned.remove(slot) }
             if new == 0 {
+                release(slot)
                 if !isAlone, old != 0 || wasAlone {
                     claimed.insert(slot)
                     claiming.insert(slot)
                 } else if isAlone {
                     claiming.remove(slot)
-                    ownedLast.insert(slot)
+                    owned.insert(slot, since: now.hlc)
                 }
             } else if claiming.contains(slot) {
                 claiming.remove(slot)
@@ -83,7 +86,7 @@ extension ReplicaMachine {
             if placement.owner(of: slot) == me { claiming.insert(slot) }
             effects.append(.serve(slot, serving(slot)))
         }
-        ownedLast = SlotSet()
+        owned = []
         beginClaim(claimed, &effects)
     }
 }

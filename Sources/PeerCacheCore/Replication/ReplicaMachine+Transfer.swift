@@ -41,12 +41,16 @@ extension ReplicaMachine {
 
     /// One source that holds everything, preferably the last owner, and all that hold something newer than it perhaps.
     mutating func chooseSources(_ slot: Slot, isLast: Bool, _ effects: inout [Effect]) {
-        let whole = holders(of: slot).first
-        var chosen = whole.map { [$0] } ?? []
+        var chosen = wholeHolder(of: slot).map { [$0] } ?? []
         for (peer, answer) in zip(known.keys, known.values) where answer.partial.contains(slot) { chosen.append(peer) }
         if chosen.isEmpty {
             if isLast { complete(slot, &effects) }
             return
+        }
+        if chosen.count > 1, contents[slot.index] == .gaining {
+            // What one of them dropped, another may still hold.
+            contents[slot.index] = .regaining
+            effects.append(.serve(slot, serving(slot)))
         }
         sourcesLeft[slot.index] = UInt8(clamping: chosen.count)
         for peer in chosen.prefix(Int(UInt8.max)) { enqueue(slot, from: peer) }
@@ -100,7 +104,7 @@ extension ReplicaMachine {
         sources[peer] = nil
         known[peer] = nil
         for slot in source.rest {
-            if let other = holders(of: slot).first(where: { sources[$0]?.rest.contains(slot) != true }) {
+            if let other = wholeHolder(of: slot), sources[other]?.rest.contains(slot) != true {
                 enqueue(slot, from: other)
             } else {
                 sourceIsDone(slot, &effects)
@@ -181,6 +185,11 @@ extension ReplicaMachine {
         }
     }
 
+    mutating func letGoOfUnneeded(_ effects: inout [Effect]) {
+        for batch in kept where !batch.isOwed { for slot in batch.slots.slots { letGo(slot, &effects) } }
+        kept.removeAll { !$0.isOwed }
+    }
+
     /// At most so many placements' losses are kept apart; older ones go at once.
     mutating func limitKept(_ effects: inout [Effect]) {
         while kept.count > 32 {
@@ -190,7 +199,7 @@ extension ReplicaMachine {
 
     private mutating func letGo(_ slot: Slot, _ effects: inout [Effect]) {
         let rank = rank(slot, placement, placement.index(of: me))
-        if rank > 0 { ownedLast.remove(slot) }
+        if rank > 0 { owned.remove(slot) }
         if rank < copiesMax {
             effects.append(.release(slot, rank: rank))
         } else {

@@ -25,8 +25,8 @@ package struct ReplicaMachine: Sendable {
     var contents = [Content](repeating: .absent, count: Slot.count)
     /// Owned, and not yet given up by others.
     var claiming = SlotSet()
-    /// This peer was the last owner, as far as it knows.
-    var ownedLast = SlotSet()
+    /// Slots of which this peer was the last owner, as far as it knows.
+    var owned: [Ownership] = []
 
     // Claims.
     var claim: Claim?
@@ -95,20 +95,34 @@ package struct ReplicaMachine: Sendable {
             case .complete: answer.complete.insert(slot)
             }
         }
-        answer.owned = ownedLast.intersection(answer.complete)
+        answer.owned = owned.map { Ownership(since: $0.since, slots: $0.slots.intersection(slots)) }.filter { !$0.slots.isEmpty }
         return answer
     }
 
     /// Whether a slot may be compared: all that there is is here.
     package func isComplete(_ slot: Slot) -> Bool { contents[slot.index] == .complete }
 
-    /// Who to ask for a key of a slot that is not complete here, the best first.
+    /// Who to ask for a key of a slot that is not complete here: the last owner, and if that is not complete either, whoever is. What the
+    /// first ones dropped or removed counts against what the later ones hold.
     package func holders(of slot: Slot) -> [PeerID] {
-        var best: [PeerID] = [], others: [PeerID] = []
+        var (last, since): (PeerID?, UInt64) = (nil, 0)
         for (peer, answer) in zip(known.keys, known.values) where present.contains(peer) {
-            if answer.owned.contains(slot) { best.append(peer) } else if answer.complete.contains(slot) { others.append(peer) }
+            let owned = answer.owned(slot)
+            if owned > since { (last, since) = (peer, owned) }
         }
-        return best + others
+        let whole = wholeHolder(of: slot)
+        guard let last, last != whole else { return whole.map { [$0] } ?? [] }
+        return [last] + (whole.map { [$0] } ?? [])
+    }
+
+    /// Of those that hold all that there is, the last owner.
+    func wholeHolder(of slot: Slot) -> PeerID? {
+        var (best, since): (PeerID?, UInt64) = (nil, 0)
+        for (peer, answer) in zip(known.keys, known.values) where answer.complete.contains(slot) && present.contains(peer) {
+            let owned = answer.owned(slot)
+            if best == nil || owned > since { (best, since) = (peer, owned) }
+        }
+        return best
     }
 
     // MARK: How far it is

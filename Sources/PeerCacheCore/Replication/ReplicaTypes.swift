@@ -5,10 +5,60 @@ package struct ClaimAnswer: Hashable, Sendable {
     /// It is still gathering, but took writes meanwhile.
     package var partial: SlotSet
     /// It was the last owner, as far as it knows.
-    package var owned: SlotSet
+    package var owned: [Ownership]
 
-    package init(complete: SlotSet = .init(), partial: SlotSet = .init(), owned: SlotSet = .init()) {
+    package init(complete: SlotSet = .init(), partial: SlotSet = .init(), owned: [Ownership] = []) {
         (self.complete, self.partial, self.owned) = (complete, partial, owned)
+    }
+
+    /// Since when it has owned the slot; 0: it has not.
+    func owned(_ slot: Slot) -> UInt64 { owned.reduce(0) { $1.slots.contains(slot) ? max($0, $1.since) : $0 } }
+
+    mutating func forget(_ slots: SlotSet) {
+        complete.subtract(slots)
+        partial.subtract(slots)
+        owned.subtract(slots)
+    }
+
+    mutating func add(_ other: ClaimAnswer) {
+        complete.formUnion(other.complete)
+        partial.formUnion(other.partial)
+        owned += other.owned
+    }
+}
+
+/// Slots that a peer began to own at one time.
+package struct Ownership: Hashable, Sendable {
+    /// Most on the wire and in memory; the oldest ones are taken together.
+    package static let countMax = 32
+
+    /// Reading of the hybrid clock: above those of all former owners, as they were asked first.
+    package var since: UInt64
+    package var slots: SlotSet
+
+    package init(since: UInt64, slots: SlotSet) { (self.since, self.slots) = (since, slots) }
+}
+
+extension [Ownership] {
+    mutating func subtract(_ slots: SlotSet) {
+        for position in indices { self[position].slots.subtract(slots) }
+        removeAll { $0.slots.isEmpty }
+    }
+
+    mutating func remove(_ slot: Slot) {
+        for position in indices { self[position].slots.remove(slot) }
+    }
+
+    mutating func insert(_ slot: Slot, since: UInt64) {
+        remove(slot)
+        if let last = indices.last, self[last].since == since { return self[last].slots.insert(slot) }
+        removeAll { $0.slots.isEmpty }
+        if count >= Ownership.countMax {
+            // The younger time of the two: at worst one of two former owners counts as the later one.
+            self[1].slots.formUnion(self[0].slots)
+            removeFirst()
+        }
+        append(Ownership(since: since, slots: SlotSet([slot])))
     }
 }
 
@@ -31,7 +81,7 @@ package struct ReplicaConfiguration: Hashable, Sendable {
     package var claimTimeout: Duration = .milliseconds(500)
     /// How long a former owner is asked at all.
     package var claimFor: Duration = .seconds(10)
-    package var claimEvery: Duration = .milliseconds(20)
+    package var claimEvery: Duration = .milliseconds(10)
     /// Bytes of pages per second, of all transfers to this peer together.
     package var transferBytesPerSecond = 64 << 20
     /// Failures in a row after which another holder is asked.

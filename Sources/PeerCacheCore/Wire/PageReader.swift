@@ -87,8 +87,12 @@ package enum PageReader {
                     UnsafeRawBufferPointer(pointer.pointee.cache),
                     Stamp(clock: pointer.pointee.clock, origin: pointer.pointee.origin))
             }
-            return ClaimAnswer(
-                complete: try slots(message.complete), partial: try slots(message.partial), owned: try slots(message.owned))
+            guard message.n_owned <= Ownership.countMax else { throw .tooManyItems }
+            var answer = ClaimAnswer(complete: try slots(message.complete), partial: try slots(message.partial))
+            for pointer in WireDecoder.elements(message.owned, message.n_owned) {
+                answer.owned.append(Ownership(since: pointer.pointee.since, slots: try slots(pointer.pointee.slots)))
+            }
+            return answer
         }
     }
 

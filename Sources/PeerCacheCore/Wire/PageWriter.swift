@@ -25,36 +25,33 @@ package enum PageWriter {
     }
 
     package static func claimAnswer(_ answer: ClaimAnswer, floors: [(cache: [UInt8], floor: Stamp)]) -> [UInt8] {
-        var message = Peercache__ClaimAnswer()
-        peercache__claim_answer__init(&message)
-        let (complete, partial, owned) = (answer.complete.bytes, answer.partial.bytes, answer.owned.bytes)
-        let names = floors.flatMap(\.cache)
-        return complete.withUnsafeBytes { complete in
-            partial.withUnsafeBytes { partial in
-                owned.withUnsafeBytes { owned in
-                    names.withUnsafeBytes { names in
-                        message.complete = .init(complete)
-                        message.partial = .init(partial)
-                        message.owned = .init(owned)
-                        var start = 0
-                        let structs = floors.map { cache, floor in
-                            var entry = Peercache__CacheFloor()
-                            peercache__cache_floor__init(&entry)
-                            entry.cache = .init(UnsafeRawBufferPointer(rebasing: names[start..<start + cache.count]))
-                            (entry.clock, entry.origin) = (floor.clock, floor.origin)
-                            start += cache.count
-                            return entry
-                        }
-                        var bytes: [UInt8] = []
-                        WireEncoder.withPointers(to: structs) { pointers in
-                            (message.n_floors, message.floors) = (pointers.count, pointers.baseAddress)
-                            bytes = packed(&message.base)
-                        }
-                        return bytes
-                    }
-                }
+        // Concatenated messages are one message: no pointer has to outlive its turn.
+        var bytes: [UInt8] = []
+        for (field, slots) in [(UInt8(1), answer.complete), (2, answer.partial)] where !slots.isEmpty {
+            slots.bytes.withUnsafeBytes { slots in
+                var message = Peercache__ClaimAnswer()
+                peercache__claim_answer__init(&message)
+                if field == 1 { message.complete = .init(slots) } else { message.partial = .init(slots) }
+                bytes += packed(&message.base)
             }
         }
+        for ownership in answer.owned {
+            ownership.slots.bytes.withUnsafeBytes { slots in
+                var message = Peercache__Ownership()
+                peercache__ownership__init(&message)
+                (message.since, message.slots) = (ownership.since, .init(slots))
+                WireEncoder.pack(&message.base, field: 3) { bytes.append($0, $1) }
+            }
+        }
+        for (cache, floor) in floors {
+            cache.withUnsafeBytes { cache in
+                var message = Peercache__CacheFloor()
+                peercache__cache_floor__init(&message)
+                (message.cache, message.clock, message.origin) = (.init(cache), floor.clock, floor.origin)
+                WireEncoder.pack(&message.base, field: 4) { bytes.append($0, $1) }
+            }
+        }
+        return bytes
     }
 
     package static func compare(_ summaries: [BucketSummary]) -> [UInt8] {

@@ -46,10 +46,15 @@ extension SimulatedReplicas {
         case .apply(let key, let stamp, let row): apply(to, key, stamp, row)
         case .get(let operation, let key): get(to, from, operation, key)
         case .write(let operation, let key, let row): write(to, from, operation, key, row)
-        case .fetch(let operation, let key, let rest):
-            send(
-                to, from, .fetched(operation, key: key, rest: rest, held(to, key).flatMap { entry in entry.row.map { (entry.stamp, $0) } }))
-        case .fetched(let operation, let key, let rest, let found): fetched(to, operation, key, rest, found)
+        case .fetch(let operation, let key, var fetch):
+            let stamp = guardStamp(to, key)
+            if let entry = held(to, key), let row = entry.row {
+                if entry.stamp >= fetch.newest { (fetch.best, fetch.newest) = ((entry.stamp, row), entry.stamp) }
+            } else if stamp > fetch.newest {
+                (fetch.best, fetch.newest) = (nil, stamp)
+            }
+            send(to, from, .fetched(operation, key: key, fetch))
+        case .fetched(let operation, let key, let fetch): fetched(to, operation, key, fetch)
         case .got(let operation, let row, let isHit): got(operation, row, isHit: isHit)
         case .written(let operation): written(operation)
         case .notOwner(let operation): again(operation)
@@ -67,7 +72,9 @@ extension SimulatedReplicas {
             figures.failures += 1
             operations[operation] = nil
             isBeingWritten[key] = false
-        case .fetch(let operation, let key, let rest): fetched(from, operation, key, rest, nil)
+        case .fetch(let operation, let key, var fetch):
+            (fetch.rest, fetch.best) = ([], nil)
+            fetched(from, operation, key, fetch)
         default: break
         }
     }
@@ -198,19 +205,22 @@ extension SimulatedReplicas {
         guard isOwner(index, key) else { return send(index, caller, .notOwner(operation)) }
         let serving = peers[index].serving[slot(key).index]
         if serving != .doubtful, let row = held(index, key)?.row { return send(index, caller, .got(operation, row: row, isHit: true)) }
+        guard serving == .warming || serving == .doubtful else { return load(index, operation, key) }
         let holders = peers[index].machine.holders(of: slot(key)).compactMap { id in peers.firstIndex { $0.id == id } }
-        guard serving == .warming || serving == .doubtful, let first = holders.first else { return load(index, operation, key) }
-        send(index, first, .fetch(operation, key: key, rest: Array(holders.dropFirst().prefix(1))))
+        fetched(index, operation, key, Fetch(rest: holders, newest: guardStamp(index, key)))
     }
 
-    private mutating func fetched(_ index: Int, _ id: OperationID, _ key: Int, _ rest: [Int], _ found: (Stamp, Int)?) {
+    private mutating func fetched(_ index: Int, _ id: OperationID, _ key: Int, _ fetch: Fetch) {
         guard let operation = operations[id] else { return }
-        if let (stamp, row) = found {
+        var fetch = fetch
+        if let next = fetch.rest.first {
+            fetch.rest.removeFirst()
+            return send(index, next, .fetch(id, key: key, fetch))
+        }
+        if let (stamp, row) = fetch.best {
             figures.warm += 1
             let isTaken = apply(index, key, stamp, row) == .stored
             if let row = isTaken ? row : held(index, key)?.row { return send(index, operation.caller, .got(id, row: row, isHit: true)) }
-        } else if let next = rest.first {
-            return send(index, next, .fetch(id, key: key, rest: Array(rest.dropFirst())))
         }
         load(index, id, key)
     }

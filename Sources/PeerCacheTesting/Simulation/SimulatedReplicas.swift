@@ -1,4 +1,4 @@
-package import PeerCacheCore
+import PeerCacheCore
 
 /// Peers with real stores, replica machines and the wire codec on virtual time, and one cache: joins, leaves and crashes while keys are
 /// written and read. What callers and owners do is a short form of what the library's shell does; what is kept, fetched, merged and repaired
@@ -65,9 +65,16 @@ package struct SimulatedReplicas {
         case answer(ReplicaMachine.CallID, [UInt8]?, Question)
         case apply(key: Int, Stamp, row: Int?)
         case get(OperationID, key: Int), write(OperationID, key: Int, row: Int?)
-        case fetch(OperationID, key: Int, rest: [Int])
-        case fetched(OperationID, key: Int, rest: [Int], (Stamp, Int)?)
+        case fetch(OperationID, key: Int, Fetch)
+        case fetched(OperationID, key: Int, Fetch)
         case got(OperationID, row: Int?, isHit: Bool), written(OperationID), notOwner(OperationID)
+    }
+
+    /// A key is asked for at several holders, one after another.
+    struct Fetch {
+        var rest: [Int]
+        var newest: Stamp
+        var best: (stamp: Stamp, row: Int)?
     }
 
     enum Question { case claim(UInt64), pull(PullRequest, Bool), compare, repair(BucketIndex) }
@@ -139,6 +146,7 @@ package struct SimulatedReplicas {
         let store = try ByteStore(limit: 2 << 20, shards: 1, seed: 1)
         var configuration = ReplicaConfiguration()
         configuration.transferBytesPerSecond = 1 << 30
+        configuration.repairCycle = .seconds(8)
         let cache = try store.register("c")
         peers.append(
             Peer(
