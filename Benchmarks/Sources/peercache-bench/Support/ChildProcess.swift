@@ -45,6 +45,8 @@ final class ChildProcess {
     }
 
     /// SIGKILL, and waits.
+    func waitForExit() { process.waitUntilExit() }
+
     func kill() {
         guard process.isRunning else { return }
         Foundation.kill(process.processIdentifier, SIGKILL)
