@@ -109,8 +109,16 @@ extension GossipMachine {
         if link.open.isEmpty, cases[peer] == nil, keepsConnection(to: peer) { dial(peer, in: wait) }
     }
 
+    /// Makes it the next of the lap. Whoever had its turn gets few more in the same lap: connections that end again and again must neither
+    /// let the lap grow nor keep others from their turn. O(members).
     private mutating func probeOutOfTurn(_ peer: PeerID) {
-        if probe?.target != peer { lap.insert(peer, at: min(lapPosition, lap.count)) }
+        if probe?.target == peer { return }
+        if let index = lap[lapPosition...].firstIndex(of: peer) {
+            lap.remove(at: index)
+        } else if lap.count >= 2 * min(members.count, configuration.fullMeshMax) {
+            return
+        }
+        lap.insert(peer, at: lapPosition)
     }
 
     /// Keeps one connection per pair. Whoever dialled one closes it, so that both ends agree: a fresh one takes over from what is stuck; of

@@ -153,6 +153,24 @@ import Testing
         #expect(starts.count <= 6, "a period of up to eight seconds instead of one: \(starts.count)")
     }
 
+    /// A peer whose frames we refuse loses each connection at once; an unbounded number of turns for it would leave none for others.
+    @Test func whoTimesOutOverAndOverLeavesOthersTheirTurn() throws {
+        let (bench, _) = try bench([3, 7, 8])
+        var probed: [PeerID: Int] = [:]
+        for _ in 0..<600 {
+            for number: UInt64 in [7, 8] {
+                _ = bench.handle(.connection(bench.accept(GossipBench.record(number)), .timedOut))
+            }
+            for _ in 0..<10 {
+                let effects = bench.advance(by: .milliseconds(10))
+                for number: UInt64 in [3, 7, 8] { probed[GossipBench.id(number), default: 0] += effects.pings(number).count }
+                _ = bench.answer(effects, of: [3, 7, 8])
+            }
+        }
+        let others = try #require(probed[GossipBench.id(3)])
+        #expect(others >= 5, "of 60 periods: \(probed)")
+    }
+
     /// log2 in units of 2^-16.
     @Test func logarithmsAreThoseOfTheRules() {
         for (number, expected) in [(0, 0), (1, 0), (2, 65_536), (3, 103_872), (10, 217_705), (1_000, 653_116), (.max, 63 << 16)] {
