@@ -11,8 +11,10 @@ extension GossipMachine {
     private static let unlistedRetryFor = Duration.seconds(3_600)
     private static let dialBacks = 2
 
+    private func hasWarned(_ warning: Warning) -> Bool { warnings[warning].map { now - $0 < configuration.warningEvery } ?? false }
+
     mutating func mayWarn(_ warning: Warning) -> Bool {
-        if let last = warnings[warning], now - last < configuration.warningEvery { return false }
+        if hasWarned(warning) { return false }
         if warnings.count >= Self.warningsMax {
             let now = now, every = configuration.warningEvery
             warnings.removeAll { _, at in now - at >= every }
@@ -28,12 +30,8 @@ extension GossipMachine {
     mutating func meet(_ peer: PeerID, at address: PeerAddress) {
         for member in members.values where member.record.address == address && member.status.isPresent {
             let id = member.record.id
-            if id == peer || id == me.id { continue }
-            if configuration.verifyChallenges == 0 {
-                declareDead(member, .replaced)
-            } else {
-                doubt(Member(member.record, status: .dead, cause: .replaced, since: now.hlc), from: peer)
-            }
+            if id == peer || id == me.id || hasWarned(.conflict(id)) { continue }
+            if configuration.verifyChallenges == 0 { declareDead(member, .replaced) } else { doubt(member, replacedBy: peer) }
         }
     }
 
@@ -44,11 +42,12 @@ extension GossipMachine {
         }
     }
 
-    /// The old member at an address answered the challenge as well.
-    mutating func noteConflict(of verdict: Member) {
-        let old = verdict.record
-        let other = members.values.first { $0.status.isPresent && $0.record.id != old.id && $0.record.address == old.address }
-        if let other, mayWarn(.conflict(old.id)) { emit(.addressConflict(old.id, other.record.id)) }
+    /// The old member at an address lives as well. It is not doubted again while the warning rests.
+    mutating func noteConflict(of old: MemberRecord, with successor: PeerID?) {
+        let other =
+            successor
+            ?? members.values.first { $0.status.isPresent && $0.record.id != old.id && $0.record.address == old.address }?.record.id
+        if let other, mayWarn(.conflict(old.id)) { emit(.addressConflict(old.id, other)) }
     }
 
     // MARK: Our own address
@@ -74,7 +73,7 @@ extension GossipMachine {
 
     // MARK: The dead
 
-    /// Dials one dead member at random: nobody else heals a partition that outlived the verdicts. All of the last 10 minutes' dead every time,
+    /// Dials one dead member at random: nobody else heals a partition that outlived the verdicts. Those of the last 10 minutes every time,
     /// older ones every `retryEverySlow`.
     mutating func retryDeadMember() {
         retryAt = now + random.around(configuration.retryEvery)

@@ -1,5 +1,5 @@
-/// From doubt to verdict (`GOSSIP.md` §6.2–6.4): a suspicion gets shorter with each confirmation, its subject may refute all the time and is
-/// challenged before the end.
+/// From doubt to verdict (`GOSSIP.md` §6.2–6.4): a suspicion gets shorter with each confirmation, its subject may refute all the time and
+/// is challenged before the end.
 extension GossipMachine {
     /// Our own probe failed, or an old verdict makes us doubt.
     mutating func suspect(_ member: Member, verdict: Member? = nil) {
@@ -108,7 +108,7 @@ extension GossipMachine {
         if done >= configuration.verifyChallenges {
             if now < judgesAt { return timers.add(.challenge(peer, generation: generation), at: judgesAt.nanoseconds) }
             links.change(peer) { $0.suspicion = nil }
-            guard let verdict else { return declareDead(member, .silent) }
+            guard let verdict else { return declareDead(member, suspicion.successor == nil ? .silent : .replaced) }
             return apply(verdict, accuser: 0)
         }
         links.change(peer) { $0.suspicion?.challenges += 1 }
@@ -158,17 +158,32 @@ extension GossipMachine {
         guard let link = links[peer] else { return }
         if case .verifying(_?)? = link.suspicion?.phase { return }
         trace(.verdictChallenged(peer, by: teller))
-        var suspicion =
-            link.suspicion
-            ?? Suspicion(
-                incarnation: verdict.record.incarnation, startedAt: now, accusers: [], shortest: .zero, longest: .zero, generation: 0)
+        var suspicion = link.suspicion ?? newDoubt(of: verdict)
         suspicion.phase = .verifying(verdict: verdict)
         startVerifying(peer, suspicion)
     }
 
+    /// Another peer answered at its address. It hears that it is suspect, not that it is dead: so far nobody has given a verdict, and
+    /// whoever hears of one gives up what it stores.
+    mutating func doubt(_ member: Member, replacedBy successor: PeerID) {
+        let peer = member.record.id
+        guard let link = links[peer], link.suspicion?.successor == nil else { return }
+        var suspicion = link.suspicion ?? newDoubt(of: member)
+        suspicion.successor = successor
+        if case .running = suspicion.phase { suspicion.phase = .verifying(verdict: nil) }
+        startVerifying(peer, suspicion)
+    }
+
+    /// A suspicion that goes on to the challenges at once.
+    private func newDoubt(of member: Member) -> Suspicion {
+        Suspicion(incarnation: member.record.incarnation, startedAt: now, accusers: [], shortest: .zero, longest: .zero, generation: 0)
+    }
+
     /// It answered us. Its refutation is on the way to everybody; until that comes the table keeps the status.
     mutating func lift(_ peer: PeerID) {
-        if case .verifying(let verdict?)? = links[peer]?.suspicion?.phase, verdict.cause == .replaced { noteConflict(of: verdict) }
+        if let suspicion = links[peer]?.suspicion, suspicion.isOfReplacement, let member = members[peer] {
+            noteConflict(of: member.record, with: suspicion.successor)
+        }
         links.change(peer) { $0.suspicion = nil }
         trace(.suspicionLifted(peer))
     }

@@ -9,6 +9,7 @@ extension GossipMachine {
         tableChanged = true
         if member.status == .left, let old, old.status != .left { leftCount += 1 }
         settleSuspicion(of: member)
+        if member.status.isPresent, old?.cause == .replaced { noteConflict(of: member.record, with: nil) }
         if let old, old.status.isPresent == member.status.isPresent {
             if old.record.address != member.record.address {
                 placesChanged = true
@@ -30,11 +31,12 @@ extension GossipMachine {
 
     /// A suspicion ends with a higher incarnation, or when its subject is gone.
     private mutating func settleSuspicion(of member: Member) {
-        links.change(member.record.id) { link in
-            guard let suspicion = link.suspicion else { return }
-            let isOver = !member.status.isPresent || member.record.incarnation > suspicion.incarnation
-            if isOver { link.suspicion = nil }
+        let id = member.record.id
+        guard let suspicion = links[id]?.suspicion, !member.status.isPresent || member.record.incarnation > suspicion.incarnation else {
+            return
         }
+        links.change(id) { $0.suspicion = nil }
+        if member.status.isPresent, suspicion.isOfReplacement { noteConflict(of: member.record, with: suspicion.successor) }
     }
 
     /// Keeps the counts and the sums. `change` is 1 or -1.

@@ -60,10 +60,18 @@ extension GossipMachine {
         var sequence: UInt64 = 0
         /// An old verdict that made us doubt: its subject must hear that others held it for dead.
         var verdict: Member?
+        /// Another peer answered at its address: our verdict would be `replaced`. If it answers as well, both stay.
+        var successor: PeerID?
         /// Our own probe failed: we push.
         var pushes = 0
         /// Challenges of this phase.
         var challenges = 0
+
+        /// Whether its address answered as another peer, to us or to whoever gave the verdict.
+        var isOfReplacement: Bool {
+            if case .verifying(let verdict?) = phase { return verdict.cause == .replaced }
+            return successor != nil
+        }
     }
 
     /// The probe of this period.

@@ -225,6 +225,50 @@ import Testing
         #expect(bench.status(7) == .alive && bench.status(8) == .alive)
     }
 
+    /// A proxy in front of both, or two processes in one network namespace: neither may hear that it is dead, as it would empty its store.
+    @Test func twoThatLiveAtOneAddressBothStay() throws {
+        let bench = try GossipBench()
+        let old = bench.accept(peer)
+        for id in bench.advance(by: .milliseconds(10)).dialIDs { _ = bench.handle(.connection(id, .timedOut)) }
+        var other = GossipBench.record(8)
+        other.address = peer.address
+        let dial = try #require(bench.handle(.connection(GossipMachine.inbound(9), .established(other))).dialIDs.first)
+        let challenge = try #require(bench.handle(.connection(dial, .established(other))).pings(7).first)
+        #expect(challenge.claims.map(\.status) == [.suspect], "we ask, nobody is dead so far")
+        let refuted = MemberClaim(Member(GossipBench.record(7, incarnation: 2), status: .alive), withRecord: false)
+        let ack = GossipMessage.ack(sequence: challenge.sequence, placement: 0, claims: [refuted])
+        #expect(bench.handle(.message(ack, from: peer.id, on: old)).events == [.addressConflict(peer.id, other.id)])
+        // Whoever dials the address again meets one of them, and knows already.
+        for _ in 0..<3 {
+            _ = bench.advance(by: .seconds(10), answering: [7, 8])
+            let effects = bench.handle(.connection(GossipMachine.inbound(9), .timedOut))
+            let again = bench.handle(.connection(GossipMachine.inbound(9), .established(other)))
+            for id in (effects + again).dialIDs {
+                #expect(bench.handle(.connection(id, .established(other))).pings(7).allSatisfy { $0.claims.isEmpty })
+            }
+        }
+        #expect(bench.status(7) == .alive && bench.status(8) == .alive)
+    }
+
+    /// It did not answer in time, but it lives: the verdict is not given again and again.
+    @Test func aReplacedMemberThatReturnsIsAConflict() throws {
+        let bench = try GossipBench()
+        let old = bench.accept(peer)
+        var other = GossipBench.record(8)
+        other.address = peer.address
+        let meet = { (accepted: UInt64) in
+            let effects = bench.handle(.connection(GossipMachine.inbound(accepted), .established(other)))
+            return effects.dialIDs.flatMap { bench.handle(.connection($0, .established(other))) }
+        }
+        _ = meet(8)
+        #expect(bench.advance(by: .milliseconds(401)).events == [.dead(peer.id, cause: .replaced)])
+        let back = MemberClaim(Member(GossipBench.record(7, incarnation: 2), status: .alive), withRecord: false)
+        let events = bench.handle(.message(.claims(placement: 0, [back]), from: peer.id, on: old)).events
+        #expect(events.contains(.addressConflict(peer.id, other.id)) && bench.status(7) == .alive)
+        #expect(meet(9).pings(7).isEmpty)
+        #expect(bench.advance(by: .milliseconds(401)).events.isEmpty)
+    }
+
     @Test func aNewcomerIsDialledBackAndHearsThatItsAddressIsWrong() throws {
         let bench = try GossipBench()
         let connection = GossipMachine.inbound(1)
