@@ -9,7 +9,7 @@ extension GossipMachine {
         let dial = dials[id], peer = record.id
         if let dial {
             endDial(id, dial)
-            settlePlace(dial, answeredBy: peer)
+            if peer != me.id { settlePlace(dial, answeredBy: peer) }
         }
         guard connections[id] == nil else { return }
         if peer == me.id { return meetMyself(at: dial?.address, record, on: id) }

@@ -45,8 +45,8 @@ extension GossipMachine {
         startDial(to: member.record.address, .fresh(peer), expecting: peer, limit: configuration.dialLimit)
     }
 
-    /// Never one at which we met ourselves. The address that we advertise is no such proof: it may be wrong.
-    func canDial(_ address: PeerAddress) -> Bool { !ownAddresses.contains(address) }
+    /// Not one at which we met ourselves just now. The address that we advertise is no such proof: it may be wrong.
+    func canDial(_ address: PeerAddress) -> Bool { ownAddresses[address].map { $0 <= now } ?? true }
 
     mutating func startDial(to address: PeerAddress, _ target: Dial.Target, expecting peer: PeerID?, limit: Duration) {
         lastDial += 1
@@ -143,10 +143,11 @@ extension GossipMachine {
             places.change(address) { $0.isDialling = true }
             startDial(to: address, .candidate, expecting: nil, limit: configuration.dialLimit)
         }
-        if room > 0, let address = nextPlace(), let place = places[address] {
-            placesAt = placesAt.map { min($0, place.dialAt) } ?? place.dialAt
-        }
+        if room > 0, let address = nextPlace(), let place = places[address] { wakePlaces(at: place.dialAt) }
+        if let rested = ownAddresses.values.filter({ $0 > now }).min() { wakePlaces(at: rested) }
     }
+
+    private mutating func wakePlaces(at time: Instant) { placesAt = placesAt.map { min($0, time) } ?? time }
 
     private func nextPlace() -> PeerAddress? {
         var best: (at: Instant, rank: UInt64, address: PeerAddress)?

@@ -39,7 +39,7 @@ extension GossipMachine {
     /// Marks the addresses at which a present member or this peer is. O(members + candidates).
     mutating func refreshPlaces() {
         guard !places.isEmpty else { return }
-        var taken = Set(ownAddresses)  // asked for membership, never iterated
+        var taken = Set(ownAddresses.keys.filter { !canDial($0) })  // asked for membership, never iterated
         for member in members.values where member.status.isPresent { taken.insert(member.record.address) }
         let members = members
         places.updateAll { address, place in
@@ -47,13 +47,14 @@ extension GossipMachine {
         }
     }
 
-    /// An address of ours that we did not know: never dial it again. Members that claimed it are gone, if they do not talk to us.
+    /// An address of ours: it rests, but not for ever, as a proxy may lead elsewhere the next time. Members that claimed it are gone, if
+    /// they do not talk to us.
     mutating func meetMyself(at address: PeerAddress) {
-        if !ownAddresses.contains(address) {
-            if ownAddresses.count >= Self.ownAddressesMax { ownAddresses.removeFirst() }
-            ownAddresses.append(address)
-            placesChanged = true
+        if !ownAddresses.contains(address), ownAddresses.count >= Self.ownAddressesMax, let first = ownAddresses.values.min() {
+            ownAddresses.removeAll { _, until in until <= first }
         }
+        ownAddresses[address] = now + configuration.foreignRest
+        placesChanged = true
         meet(me.id, at: address)
     }
 

@@ -62,8 +62,8 @@ package struct GossipMachine: Sendable {
 
     var places = SortedMap<PeerAddress, Place>()
     var foreign = SortedMap<PeerAddress, ForeignPlace>()
-    /// Addresses under which we met ourselves, newest last. At most `ownAddressesMax`.
-    var ownAddresses: [PeerAddress] = []
+    /// Until when addresses rest at which we met ourselves. At most `ownAddressesMax`.
+    var ownAddresses = SortedMap<PeerAddress, Instant>()
     var hadContact = false
     var syncs: [SyncSession] = []
     var cases = SortedMap<PeerID, Case>()
