@@ -161,7 +161,7 @@ extension GossipMachine {
 
     private mutating func makeRoom(for newcomer: Member) -> Bool {
         if members.count < configuration.membersMax { return true }
-        if newcomer.status.isPresent, let oldest = departed().first {
+        if newcomer.status.isPresent, let oldest = oldestDeparted() {
             forget(oldest)
             return true
         }

@@ -240,6 +240,27 @@ import Testing
         #expect(effects.traces.count == 12 && effects.traces.first == .tableFull(GossipBench.id(58)))
     }
 
+    /// A table full of departed members, and 300 newcomers in one message: the oldest verdicts make room, one each.
+    @Test func newcomersFindRoomInAFullTable() throws {
+        var configuration = GossipConfiguration()
+        configuration.departedMax = configuration.membersMax
+        let bench = try GossipBench(configuration: configuration)
+        let connection = bench.accept(GossipBench.record(3))
+        let full = UInt64(configuration.membersMax) - 2
+        bench.now = Instant(nanoseconds: bench.now.nanoseconds, hlc: bench.now.hlc + full)
+        let verdicts = (0..<full).map { (number: UInt64) in
+            Member(GossipBench.record(10_000 + number), status: .dead, cause: .crashed, since: bench.now.hlc - number * 7 % full)
+        }
+        _ = bench.handle(.message(.sync(members: verdicts, wantsReply: false), from: teller, on: connection))
+        #expect(bench.machine.snapshot().members.count == configuration.membersMax)
+        let newcomers = (0..<300).map { member(20_000 + $0, 1, .alive, at: bench) }
+        _ = bench.handle(.message(.sync(members: newcomers, wantsReply: false), from: teller, on: connection))
+        let members = bench.machine.snapshot().members
+        #expect(members.count == configuration.membersMax && members.count { $0.status == .alive } == 302)
+        let kept = Set(verdicts.sorted { $0.since < $1.since }.dropFirst(300).map(\.record.id))
+        #expect(members.allSatisfy { $0.status == .alive || kept.contains($0.record.id) }, "the oldest verdicts go")
+    }
+
     @Test func theDepartedAreForgottenAtTheFullHour() throws {
         let bench = try GossipBench()
         let connection = bench.accept(GossipBench.record(3))
