@@ -16,16 +16,17 @@ extension GossipMachine {
         rests.removeAll { _, until in until <= now }
     }
 
-    /// Whether more than half of the members of a minute ago are suspect or dead here. Who left does not count.
+    /// Whether more than half of the members of a minute ago are suspect or dead here, and newcomers do not make up for them. Who leaves
+    /// does not count.
     private mutating func noteIsolation() {
         if historyAt.map({ $0 <= now }) ?? true {
             historyAt = now + Self.historyEvery
             if placedHistory.count >= Self.historyMax { placedHistory.removeFirst() }
-            placedHistory.append(Placed(others: placedCount - 1, left: leftCount))
+            placedHistory.append(Placed(others: placedCount - 1, lost: lostCount))
         }
         guard let then = placedHistory.max(by: { $0.others < $1.others }) else { return }
-        let expected = then.others - (leftCount - then.left), alive = placedCount - 1 - suspectCount
-        let isNow = expected > 0 && 2 * alive < expected
+        let lost = suspectCount + max(0, lostCount - then.lost), alive = placedCount - 1 - suspectCount
+        let isNow = 2 * lost > then.others && alive < lost
         if isNow, !isIsolated { emit(.isolated) }
         isIsolated = isNow
     }
@@ -34,7 +35,7 @@ extension GossipMachine {
     struct Placed: Sendable {
         /// Members that held slots, without this peer.
         var others: Int
-        /// Members that ever left.
-        var left: Int
+        /// ``GossipMachine/lostCount``.
+        var lost: Int
     }
 }

@@ -7,7 +7,8 @@ extension GossipMachine {
         account(old, -1)
         account(member, 1)
         tableChanged = true
-        if member.status == .left, let old, old.status != .left { leftCount += 1 }
+        if old?.status.isPlaced == true, member.status == .dead { lostCount += 1 }
+        if old?.status == .dead, member.status.isPlaced { lostCount -= 1 }
         settleSuspicion(of: member)
         if member.status.isPresent, old?.cause == .replaced { noteConflict(of: member.record, with: nil) }
         if let old, old.status.isPresent == member.status.isPresent {

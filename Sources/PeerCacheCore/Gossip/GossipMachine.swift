@@ -17,8 +17,8 @@ package struct GossipMachine: Sendable {
     var placedCount = 1
     var suspectCount = 0
     var departedCount = 0
-    /// How many ever left.
-    var leftCount = 0
+    /// How many that held slots died, less those that returned.
+    var lostCount = 0
     /// Origin tags of present members.
     var originTags = SortedMap<UInt32, PeerID>()
     var version: UInt64 = 1

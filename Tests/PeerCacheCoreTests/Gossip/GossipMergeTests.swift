@@ -240,6 +240,17 @@ import Testing
         #expect(effects.traces.count == 12 && effects.traces.first == .tableFull(GossipBench.id(58)))
     }
 
+    @Test(arguments: [MemberStatus.leaving, .dead, .suspect, .left]) func onlyTheSuspectAndTheDeadIsolateUs(status: MemberStatus) throws {
+        let bench = try GossipBench()
+        let others: [UInt64] = [3, 7, 8, 9, 10]
+        let connections = others.map { bench.accept(GossipBench.record($0)) }
+        for id in bench.advance(by: .seconds(2), answering: others).dialIDs { _ = bench.handle(.connection(id, .timedOut)) }
+        _ = bench.advance(by: .seconds(20), answering: others)
+        var events = heard(bench, [7, 8, 9].map { member($0, 2, status, at: bench) }, on: connections[0]).events
+        events += bench.advance(by: .seconds(2), answering: [3, 10]).events
+        #expect(events.contains(.isolated) == (status == .dead || status == .suspect))
+    }
+
     /// A table full of departed members, and 300 newcomers in one message: the oldest verdicts make room, one each.
     @Test func newcomersFindRoomInAFullTable() throws {
         var configuration = GossipConfiguration()
