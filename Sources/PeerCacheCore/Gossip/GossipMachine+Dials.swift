@@ -27,14 +27,20 @@ extension GossipMachine {
     mutating func dialIsDue(_ peer: PeerID) {
         guard let link = links[peer], let due = link.dialAt, due <= now else { return }
         links.change(peer) { $0.dialAt = nil }
-        guard stage == .joined || stage == .leaving, link.open.isEmpty, link.dials == 0, let member = members[peer],
-            member.status.isPresent, canDial(member.record.address)
-        else { return }
+        guard let address = addressToDial(peer) else { return }
         guard dials.count < configuration.dialsMax else {
             if !dialQueue.contains(peer) { dialQueue.append(peer) }
             return
         }
-        startDial(to: member.record.address, .member(peer), expecting: peer, limit: configuration.dialLimit)
+        startDial(to: address, .member(peer), expecting: peer, limit: configuration.dialLimit)
+    }
+
+    /// Nil: the member needs no dial, or must not have one now.
+    private func addressToDial(_ peer: PeerID) -> PeerAddress? {
+        guard stage == .joined || stage == .leaving, let link = links[peer], link.open.isEmpty, link.dials == 0,
+            let member = members[peer], member.status.isPresent, canDial(member.record.address)
+        else { return nil }
+        return member.record.address
     }
 
     /// A connection that takes over from those that are stuck, and whose handshake is an answer.
@@ -63,9 +69,10 @@ extension GossipMachine {
         dials[id] = nil
         if let member = dial.target.member { links.change(member) { $0.dials = max(0, $0.dials - 1) } }
         places.change(dial.address) { $0.isDialling = false }
-        if !dialQueue.isEmpty, dials.count < configuration.dialsMax {
+        while dials.count < configuration.dialsMax, !dialQueue.isEmpty {
             let next = dialQueue.removeFirst()
-            self.dial(next, in: .zero)
+            // Whoever was reached or left meanwhile would waste the place.
+            if addressToDial(next) != nil { return self.dial(next, in: .zero) }
         }
     }
 

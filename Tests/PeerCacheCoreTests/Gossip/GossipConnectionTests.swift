@@ -114,6 +114,24 @@ import Testing
         #expect(bench.advance(by: .seconds(8)).dialled.count >= 4)
     }
 
+    /// Whoever waits for a place but was reached meanwhile leaves it to the next.
+    @Test(arguments: 0..<6) func aPlaceForADialGoesToWhoeverNeedsIt(needy: Int) throws {
+        var configuration = GossipConfiguration()
+        configuration.dialsMax = 4
+        let bench = try GossipBench(configuration: configuration)
+        let connection = bench.accept(GossipBench.record(1))
+        for id: ConnectionID in 1...2 { _ = bench.handle(.connection(id, .timedOut)) }  // back to the address of 1
+        let members = (10..<20).map { GossipBench.record($0) }
+        let table = GossipMessage.sync(members: members.map { Member($0, status: .alive) }, wantsReply: false)
+        var effects = bench.handle(.message(table, from: GossipBench.id(1), on: connection))
+        effects += bench.advance(by: .milliseconds(150))
+        let waiting = members.filter { !effects.dialled.contains($0.address) }
+        #expect(effects.dialled.count == 4 && waiting.count == 6)
+        for (index, member) in waiting.enumerated() where index != needy { _ = bench.accept(member) }
+        let freed = bench.handle(.connection(try #require(effects.dialIDs.last), .timedOut)) + bench.advance(by: .milliseconds(1))
+        #expect(freed.dialled == [waiting[needy].address])
+    }
+
     @Test func evidenceOfUnknownConnectionsAndStaleTicksDoNothing() throws {
         let bench = try GossipBench()
         let connection = bench.accept(peer)
