@@ -86,9 +86,10 @@ package struct RandomMessages {
         case 6: return .digest(TableDigest(low: placement, high: sequence, cutoff: number(using: &random)))
         case 7: return .ranges(cutoff: placement, sums: (0..<64).map { _ in number(using: &random) })
         case 8:
-            let entries = (0..<Int(random.next() % UInt64(membersMax + 1))).map { _ in
+            let ids = Set((0..<Int(random.next() % UInt64(membersMax + 1))).map { _ in id(using: &random) }).sorted()
+            let entries = ids.map { id in
                 TableSummary.Entry(
-                    id: id(using: &random), incarnation: incarnation(using: &random),
+                    id: id, incarnation: incarnation(using: &random),
                     status: MemberStatus(rawValue: UInt8(random.next() % 5)) ?? .alive)
             }
             return .summary(

@@ -1,4 +1,5 @@
-/// Anti-entropy (`GOSSIP.md` §9): digests are compared, then what differs is listed, then the records that a side lacks are fetched in pages.
+/// Anti-entropy (`GOSSIP.md` §9): digests are compared, then what differs is listed, then the records that a side lacks are fetched in
+/// pages.
 extension GossipMachine {
     /// A table that we complete from a peer's. One page is in flight.
     struct SyncSession: Sendable {
@@ -136,9 +137,8 @@ extension GossipMachine {
             return trace(.messageTooLarge(from: peer, members: theirs.entries.count))
         }
         let cutoff = max(theirs.cutoff, departedCutoff)
-        var named = SortedMap<PeerID, TableSummary.Entry>(), wanted: [PeerID] = []
+        var wanted: [PeerID] = []
         for entry in theirs.entries {
-            named[entry.id] = entry
             if entry.id == me.id {
                 // Of ourselves only what we have to refute matters.
                 if entry.status == .dead || entry.incarnation > me.incarnation { wanted.append(me.id) }
@@ -148,11 +148,14 @@ extension GossipMachine {
         }
         fetch(wanted, from: peer, on: connection)
         guard theirs.isComplete else { return }
-        var index = members.position(of: theirs.from), offered: [TableSummary.Entry] = []
+        // Both lists are in id order: one pass.
+        var index = members.position(of: theirs.from), next = 0, offered: [TableSummary.Entry] = []
         while index < members.count, members.keys[index] <= theirs.through, offered.count < Self.summaryEntriesMax {
             let member = members.values[index], mine = Self.entry(member)
             index += 1
-            if isListed(member, cutoff), named[mine.id].map({ Self.isNewer(mine, than: $0) }) ?? true { offered.append(mine) }
+            while next < theirs.entries.count, theirs.entries[next].id < mine.id { next += 1 }
+            let named = next < theirs.entries.count && theirs.entries[next].id == mine.id ? theirs.entries[next] : nil
+            if isListed(member, cutoff), named.map({ Self.isNewer(mine, than: $0) }) ?? true { offered.append(mine) }
         }
         if offered.isEmpty { return }
         let offer = TableSummary(from: theirs.from, through: theirs.through, entries: offered, isComplete: false, cutoff: cutoff)
@@ -205,8 +208,7 @@ extension GossipMachine {
         for member in theirs { merge(member, .table(peer)) }
         if wantsReply, configuration.syncsWhole { send(.sync(members: members.values, wantsReply: false), to: peer, on: connection) }
         guard let index = syncs.firstIndex(where: { $0.peer == peer }) else { return }
-        var got = SortedMap<PeerID, Bool>()
-        for member in theirs { got[member.record.id] = true }
+        let got = Set(theirs.map(\.record.id))  // asked for membership, never iterated
         let missing = syncs[index].asked.filter { !got.contains($0) }
         // What the page had no room for is asked for again; of an answer with nothing that was asked for, nothing.
         if missing.count < syncs[index].asked.count { syncs[index].remaining.insert(contentsOf: missing, at: 0) }

@@ -82,7 +82,7 @@ package struct TableSummary: Hashable, Sendable {
     package var from: PeerID
     /// Inclusive.
     package var through: PeerID
-    /// In id order.
+    /// In id order, each once; the decoder refuses another order.
     package var entries: [Entry]
     /// Everything in the range is listed, and the receiver tells what the sender lacks. Otherwise only what the receiver lacks is listed.
     package var isComplete: Bool

@@ -153,7 +153,7 @@ extension WireDecoder {
         entries.reserveCapacity(ids.count)
         for (id, state) in zip(ids, states) {
             guard let incarnation = UInt32(exactly: state >> 3), incarnation > 0, id != .none,
-                let status = MemberStatus(rawValue: UInt8(truncatingIfNeeded: state & 7))
+                let status = MemberStatus(rawValue: UInt8(truncatingIfNeeded: state & 7)), entries.last.map({ $0.id < id }) ?? true
             else { throw .badMember }
             entries.append(TableSummary.Entry(id: id, incarnation: incarnation, status: status))
         }

@@ -72,6 +72,19 @@ import WireSamples
         #expect(error(of: .gossip(.sync(members: members + [member()], wantsReply: true))) == .tooManyItems)
     }
 
+    /// Whoever reads a list need not sort it.
+    @Test func summariesAreInIDOrder() {
+        func error(of numbers: [UInt64]) -> WireError? {
+            let entries = numbers.map { TableSummary.Entry(id: PeerID(high: $0, low: 1), incarnation: 1, status: .alive) }
+            let range = (from: PeerID(high: 0, low: 0), through: PeerID(high: .max, low: .max))
+            return self.error(
+                of: .gossip(
+                    .summary(TableSummary(from: range.from, through: range.through, entries: entries, isComplete: true, cutoff: 0))))
+        }
+        #expect(error(of: []) == nil && error(of: [1]) == nil && error(of: [1, 2, 3]) == nil)
+        #expect(error(of: [1, 3, 2]) == .badMember && error(of: [1, 1]) == .badMember)
+    }
+
     @Test func longFramesAreNotLookedAt() {
         #expect(error(of: [UInt8](repeating: 0, count: WireLimits.frameBytesMax + 1)) == .frameTooLong)
     }
