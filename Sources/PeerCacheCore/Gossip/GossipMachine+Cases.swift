@@ -1,5 +1,5 @@
-/// Crash evidence (`GOSSIP.md` §7): what the kernel says of a killed process, believed only when a majority of its watchers see the same and
-/// nobody heard from it.
+/// Crash evidence (`GOSSIP.md` §7): what the kernel says of a killed process, believed only when a majority of its watchers see the same
+/// and nobody heard from it.
 extension GossipMachine {
     /// One member that may have crashed.
     struct Case: Sendable {
@@ -29,11 +29,11 @@ extension GossipMachine {
 
     /// A connection broke without a goodbye: opens a case, is no vote.
     mutating func broke(_ member: Member) {
-        if cases[member.record.id] == nil { openCase(about: member, dials: true) }
+        if cases[member.record.id] == nil { openCase(about: member) }
     }
 
     /// False: there are no rules about it now.
-    @discardableResult private mutating func openCase(about member: Member, dials: Bool) -> Bool {
+    @discardableResult private mutating func openCase(about member: Member) -> Bool {
         let peer = member.record.id
         guard configuration.usesCrashEvidence, member.status.isPlaced, rests[peer] == nil else { return false }
         guard cases.count < configuration.casesMax else {
@@ -41,7 +41,7 @@ extension GossipMachine {
             return false
         }
         sequence &+= 1
-        let isWatched = dials && watchers(of: peer).contains(me.id)
+        let isWatched = watchers(of: peer).contains(me.id)
         let new = Case(
             incarnation: member.record.incarnation, openedAt: now, generation: nextGeneration(), sequence: sequence, isWatched: isWatched)
         cases[peer] = new
@@ -70,7 +70,7 @@ extension GossipMachine {
     /// A dial to the member was refused, or another cluster answered there.
     mutating func rejected(_ peer: PeerID) {
         guard let member = members[peer], member.status.isPlaced else { return }
-        if cases[peer] == nil, !openCase(about: member, dials: true) { return }
+        if cases[peer] == nil, !openCase(about: member) { return }
         let now = now
         let isFirst = cases.change(peer) { current in
             current.rejections += 1
@@ -182,7 +182,7 @@ extension GossipMachine {
             rests[subject] = now + configuration.objectionRest
             if cases[subject] != nil { closeCase(subject) }
         case .accuse, .vote:
-            if cases[subject] == nil, !openCase(about: member, dials: true) { return }
+            if cases[subject] == nil, !openCase(about: member) { return }
             let now = now, isVote = accusation.step == .vote
             cases.change(subject) { current in
                 current.isPublic = true

@@ -11,7 +11,8 @@ extension Member {
         }
     }
 
-    /// What both entries together say: the same in either order and when repeated, so tables agree however the news travelled.
+    /// What both entries together say: of what one owner issued the same in either order and when repeated, so tables agree however the
+    /// news travelled. Two records of one incarnation are the work of two processes (``GossipMachine/hearOfMyself(_:)``): the first stays.
     /// `left` is final; else the higher incarnation holds; at equal incarnation the higher rank.
     func joined(with other: Member) -> Member {
         let newer = other.record.incarnation > record.incarnation ? other : self
@@ -52,6 +53,10 @@ extension GossipMachine {
 
     /// Takes in news. What cannot be understood without a record that we lack is asked for. True: we are accused.
     mutating func take(_ claims: [MemberClaim], from teller: PeerID, on connection: ConnectionID) -> Bool {
+        guard claims.count <= configuration.membersMax else {
+            trace(.messageTooLarge(from: teller, members: claims.count))
+            return false
+        }
         var lacking: [PeerID] = [], isAccused = false
         for claim in claims {
             if claim.id == me.id {

@@ -210,12 +210,14 @@ import Testing
     @Test func messagesOfOthersOrOnClosedConnectionsAreDropped() throws {
         let bench = try GossipBench()
         let connection = bench.accept(GossipBench.record(3))
-        let news = GossipMessage.sync(members: [member(7, 1, .alive, at: bench)], wantsReply: true)
-        #expect(bench.handle(.message(news, from: GossipBench.id(9), on: connection)).isEmpty)
-        #expect(bench.handle(.message(news, from: teller, on: connection + 1)).isEmpty)
+        let table = GossipMessage.sync(members: [member(7, 1, .alive, at: bench)], wantsReply: true)
+        #expect(bench.handle(.message(table, from: GossipBench.id(9), on: connection)).isEmpty)
+        #expect(bench.handle(.message(table, from: teller, on: connection + 1)).isEmpty)
         let many = GossipMessage.sync(members: Array(repeating: member(7, 1, .alive, at: bench), count: 4_097), wantsReply: false)
         let effects = bench.handle(.message(many, from: teller, on: connection))
         #expect(effects.traces == [.messageTooLarge(from: teller, members: 4_097)] && bench.status(7) == nil)
+        let news = Array(repeating: member(7, 1, .alive, at: bench), count: 4_097)
+        #expect(heard(bench, news, on: connection).traces == [.messageTooLarge(from: teller, members: 4_097)] && bench.status(7) == nil)
     }
 
     @Test func theTableIsBounded() throws {
