@@ -101,6 +101,16 @@ import Testing
         #expect(heard(bench, [member(7, 1, .dead, at: bench)], on: connection).events.last == .dead(GossipBench.id(7), cause: .crashed))
     }
 
+    /// Whoever compares digests sends no whole table, however often somebody asks for one.
+    @Test(arguments: [GossipProfile.p, .f, .m]) func onlyProfileMAnswersWithItsWholeTable(profile: GossipProfile) throws {
+        let bench = try GossipBench(configuration: GossipConfiguration(profile: profile))
+        let connection = bench.accept(GossipBench.record(3))
+        let table = GossipMessage.sync(members: [member(7, 1, .alive, at: bench)], wantsReply: true)
+        let replies = bench.handle(.message(table, from: teller, on: connection)).sent(to: 3).filter(\.isTable)
+        #expect(bench.status(7) == .alive)
+        #expect(replies == (profile == .m ? [.sync(members: bench.machine.snapshot().members, wantsReply: false)] : []))
+    }
+
     /// Healing must not kill: a verdict that comes with a table is checked.
     @Test func aVerdictInATableIsASuspicion() throws {
         let bench = try GossipBench()
