@@ -102,6 +102,33 @@ import Testing
         #expect(bench.advance(by: .milliseconds(999)).events.isEmpty)
     }
 
+    /// A machine in the middle of a suspicion, a case, dials and a relay is suspended with its host: it wakes to one turn.
+    @Test(arguments: [Duration.seconds(36_000), .seconds(36_000_000)]) func aLongSuspensionEndsInOneTurn(pause: Duration) throws {
+        let bench = try GossipBench()
+        let others = (10..<40).map { GossipBench.record($0) }
+        let connections = others.map { bench.accept($0) }
+        _ = bench.handle(.discovered((50..<80).map(GossipNetwork.address), failed: false))
+        _ = bench.handle(.connection(connections[0], .resetByPeer))
+        let claim = MemberClaim(Member(others[1], status: .suspect), accuser: 12, withRecord: false)
+        _ = bench.handle(.message(.claims(placement: 0, [claim]), from: others[2].id, on: connections[2]))
+        _ = bench.handle(.message(.relay(sequence: 1, target: others[4].id, claims: []), from: others[3].id, on: connections[3]))
+        _ = bench.advance(by: .milliseconds(350))
+        #expect(bench.status(11) == .suspect && !bench.machine.isCalm)
+
+        let passed = pause.nanosecondsSaturating
+        bench.now = Instant(nanoseconds: bench.now.nanoseconds + passed, hlc: bench.now.hlc + UInt64(passed / 1_000_000) << 16)
+        let effects = bench.handle(.tick)
+        #expect(effects.count < 200 && effects.traces.contains { if case .stoodStill = $0 { true } else { false } })
+        #expect(effects.events.isEmpty, "it judges nobody")
+        #expect(try #require(bench.machine.nextDeadline) > bench.now)
+        let turns = (0..<1_000).prefix { _ in
+            guard let due = bench.machine.nextDeadline, due < bench.now + .milliseconds(1) else { return false }
+            bench.now = due
+            return bench.handle(.tick).count < 200
+        }
+        #expect(turns.count < 10, "nothing is due again and again")
+    }
+
     @Test func dialsInFlightAreBounded() throws {
         var configuration = GossipConfiguration()
         configuration.dialsMax = 4
