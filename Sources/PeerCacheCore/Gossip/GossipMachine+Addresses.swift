@@ -9,6 +9,8 @@ extension GossipMachine {
     private static let warningsMax = 1_024
     /// Above this age of a verdict only addresses that discovery still lists are tried.
     private static let unlistedRetryFor = Duration.seconds(3_600)
+    /// Up to this age of a verdict its subject is tried every second.
+    private static let youngFor = Duration.seconds(10)
     private static let dialBacks = 2
 
     private func hasWarned(_ warning: Warning) -> Bool { warnings[warning].map { now - $0 < configuration.warningEvery } ?? false }
@@ -73,23 +75,35 @@ extension GossipMachine {
 
     // MARK: The dead
 
-    /// Dials one dead member at random: nobody else heals a partition that outlived the verdicts. Those of the last 10 minutes every time,
-    /// older ones every `retryEverySlow`.
+    /// Dials one dead member at random: nobody else heals a partition that outlived the verdicts. While a verdict is young every second, as
+    /// most cuts are short; then every `retryEvery`; those of more than 10 minutes ago every `retryEverySlow`. O(members).
     mutating func retryDeadMember() {
-        retryAt = now + random.around(configuration.retryEvery)
-        retries += 1
-        let ratio = max(1, configuration.retryEverySlow.nanosecondsSaturating / max(1, configuration.retryEvery.nanosecondsSaturating))
-        let withOld = Int64(retries) % ratio == 0
+        let withOld = slowRetryAt <= now
+        if withOld { slowRetryAt = now + (configuration.retryEverySlow - configuration.retryEvery / 2) }
         var taken: Set<PeerAddress> = []  // asked for membership, never iterated
         for member in members.values where member.status.isPresent { taken.insert(member.record.address) }
-        let dead = members.values.filter { member in
-            guard member.status == .dead, links[member.record.id] == nil, canDial(member.record.address) else { return false }
+        var dead: [Member] = [], young: [Member] = []
+        for member in members.values where member.status == .dead && !taken.contains(member.record.address) {
             let age = Duration.milliseconds(Int64(clamping: (now.hlc >> 16) - min(now.hlc, member.since) >> 16))
-            if age >= configuration.retryFastFor, !withOld { return false }
-            if age >= Self.unlistedRetryFor, !places.isEmpty, places[member.record.address] == nil { return false }
-            return !taken.contains(member.record.address)
+            if age >= configuration.retryFastFor, !withOld { continue }
+            if age >= Self.unlistedRetryFor, !places.isEmpty, places[member.record.address] == nil { continue }
+            guard links[member.record.id] == nil, canDial(member.record.address) else { continue }
+            dead.append(member)
+            if age < Self.youngFor { young.append(member) }
         }
-        guard dials.count < configuration.dialsMax, let member = dead.randomElement(using: &random) else { return }
+        retryAt = now + random.around(young.isEmpty ? configuration.retryEvery : retryEveryYoung)
+        // Verdicts that never cease must not keep older ones from their turn.
+        retries &+= 1
+        if young.isEmpty || retries.isMultiple(of: 2) { young = dead }
+        guard dials.count < configuration.dialsMax, let member = young.randomElement(using: &random) else { return }
         startDial(to: member.record.address, .deadMember, expecting: member.record.id, limit: configuration.dialLimit)
     }
+
+    /// A verdict was given.
+    mutating func retrySoon() {
+        let soon = now + random.around(retryEveryYoung)
+        retryAt = retryAt.map { min($0, soon) }
+    }
+
+    private var retryEveryYoung: Duration { min(.seconds(1), configuration.retryEvery) }
 }

@@ -25,6 +25,7 @@ extension GossipMachine {
             placesChanged = true
             if originTags[id.originTag] == id { originTags[id.originTag] = nil }
             dropLink(to: id)
+            if member.status == .dead { retrySoon() }
         }
         settleCase(of: member)
         announce(member, over: old)

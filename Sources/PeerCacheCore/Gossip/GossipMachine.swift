@@ -82,7 +82,8 @@ package struct GossipMachine: Sendable {
     var placesAt: Instant?
     var timers = TimerQueue<Task>()
     var generation: UInt64 = 0
-    var retries = 0
+    var slowRetryAt = Instant.zero
+    var retries: UInt64 = 0
     /// Nobody is judged before: we stood still and may have missed what everybody knows.
     var judgesAt = Instant.zero
     var votesAt = Instant.zero

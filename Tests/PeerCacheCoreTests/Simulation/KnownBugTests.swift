@@ -33,6 +33,18 @@ import Testing
         expectAgreement(cluster, within: 15, "one view after the partition")
     }
 
+    /// It declared the others dead as they did it: nobody is left who dials of his own accord but those who look after the dead.
+    @Test("whom nobody reached for some seconds is back within two", arguments: [3, 16]) func briefIsolationHeals(peers: Int) {
+        let cluster = cluster(peers)
+        for round in 0..<12 {
+            cluster.apply(.refuseBoth(round % peers, for: 5 * second))
+            cluster.apply(.reset(round % peers))
+            cluster.advance(by: 5 * second)
+            expectAgreement(cluster, within: 2, "round \(round)")
+            cluster.advance(by: 32 * second)
+        }
+    }
+
     @Test("hashicorp/serf#605: a partition of two hours heals") func longPartitionHeals() {
         let cluster = cluster(4)
         cluster.apply(.partition([[0, 1]], for: 7_200 * second))
