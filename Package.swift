@@ -74,7 +74,7 @@ let package = Package(
         .target(name: "WireSamples", dependencies: ["PeerCacheCore"], path: "Tests/WireSamples"),
         .testTarget(
             name: "PeerCacheCoreTests",
-            dependencies: ["PeerCacheCore", "PeerCacheTesting", "WireSamples", "CPeerWire", "CProtobufC"]),
+            dependencies: ["PeerCacheCore", "PeerCacheTesting", "WireSamples", "CPeerWire", "CProtobufC", "CAllocationCounter"]),
         // Counts allocations of a thread; replaces malloc in the test process.
         .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .testTarget(
