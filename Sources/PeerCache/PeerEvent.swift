@@ -48,6 +48,10 @@ public enum PeerEvent: Sendable, Hashable {
     case isolated
     /// An address answered that is not of this cluster, at most once in 10 minutes and address.
     case foreignPeer(address: String, reason: String)
+    /// The clock of the peer at this address and this one's are more than 10 seconds apart. One of them is wrong: see that NTP or chrony runs
+    /// on both hosts. A peer whose clock is ahead is not let in, and one that is in already has its writes refused; it is tried again every
+    /// minute. At most once in 10 minutes and address.
+    case clockSkew(address: String)
     /// Another process uses this peer's id: a cloned machine or a restored snapshot. Both would stamp different values alike: make a new
     /// ``CachePeer``, which draws a new id. Nothing ends by itself, as any peer of the cluster could say so.
     case duplicateIdentity
@@ -78,6 +82,7 @@ extension PeerEvent {
             case .addressConflict(let one, let other): .addressConflict(id: one.description, other: other.description)
             case .isolated: .isolated
             case .foreignPeer(let address, let reason): .foreignPeer(address: address.description, reason: "\(reason)")
+            case .clockSkew(let address): .clockSkew(address: address.description)
             case .duplicateIdentity: .duplicateIdentity
             }
     }

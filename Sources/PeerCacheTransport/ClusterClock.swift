@@ -14,18 +14,18 @@ package final class ClusterClock: Sendable {
     package static let offsetMillisecondsMax: UInt64 = 10_000
 
     private let hybrid = Lock(HybridLogicalClock())
+    private let aheadMilliseconds: UInt64
 
-    package init() {}
+    /// - Parameter aheadMilliseconds: of this peer's wall clock before the system's; for tests.
+    package init(aheadMilliseconds: UInt64 = 0) { self.aheadMilliseconds = aheadMilliseconds }
 
     /// Monotonic time and the hybrid clock's reading. One lock.
     package func now() -> Instant {
-        let wall = Self.wallMilliseconds
         return Instant(nanoseconds: Self.monotonicNanoseconds, hlc: hybrid.withLock { $0.reading(wallMilliseconds: wall) })
     }
 
     /// The hybrid clock's reading: milliseconds since 1970 and a counter.
     package func reading() -> UInt64 {
-        let wall = Self.wallMilliseconds
         return hybrid.withLock { $0.reading(wallMilliseconds: wall) }
     }
 
@@ -34,21 +34,20 @@ package final class ClusterClock: Sendable {
 
     /// A clock value above every earlier one of this peer, and above `clock`.
     package func mint(above clock: UInt64) -> UInt64 {
-        let wall = Self.wallMilliseconds
         return hybrid.withLock { $0.mint(above: clock, wallMilliseconds: wall) }
     }
 
     /// Takes in another peer's reading; false when it is too far ahead.
     package func merge(_ remote: UInt64) -> Bool {
-        let wall = Self.wallMilliseconds
         return hybrid.withLock { $0.merge(remote, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax) }
     }
 
     /// Whether a stamp may be believed.
     package func accepts(_ stamp: Stamp) -> Bool {
-        HybridLogicalClock.isAcceptable(
-            stamp.clock, wallMilliseconds: Self.wallMilliseconds, offsetMillisecondsMax: Self.offsetMillisecondsMax)
+        HybridLogicalClock.isAcceptable(stamp.clock, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax)
     }
+
+    private var wall: UInt64 { Self.wallMilliseconds &+ aheadMilliseconds }
 
     /// Monotonic nanoseconds.
     package static var monotonicNanoseconds: Int64 { read(CLOCK_MONOTONIC) }

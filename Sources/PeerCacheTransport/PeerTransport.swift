@@ -292,6 +292,8 @@ extension PeerTransport: PeerChannelOwner {
         if connection != nil || !GossipMachine.isInbound(id) { membership?.handle(.connection(id, evidence)) }
     }
 
+    func clockSkewed(_ address: PeerAddress) { membership?.handle(.clockSkew(address)) }
+
     func refusedFrame(_ error: WireError, from connection: PeerConnection?) {
         countsState.withLock { $0.framesRefused += 1 }
         configuration.logger.debug(

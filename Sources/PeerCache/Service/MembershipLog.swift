@@ -26,6 +26,10 @@ enum MembershipLog {
             logger.warning(
                 "peer refused: it is not of this cluster",
                 metadata: [LogKey.address.rawValue: "\(address)", LogKey.reason.rawValue: "\(reason)"])
+        case .clockSkew(let address):
+            logger.warning(
+                "the clock of a peer and this one's are more than 10 s apart: check that both hosts keep time (NTP)",
+                metadata: [LogKey.address.rawValue: "\(address)"])
         case .duplicateIdentity:
             logger.error(
                 "another process uses this peer's id (a cloned machine?); start this process again to draw a new one")

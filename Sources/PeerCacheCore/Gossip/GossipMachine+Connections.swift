@@ -88,6 +88,7 @@ extension GossipMachine {
         connections[id] = nil
         link.open.removeAll { $0.id == id }
         links[peer] = link
+        if case .closedByPeer(.clockSkew) = evidence, let member = members[peer] { refusedForClock(by: member) }
         guard let member = members[peer], member.status.isPresent else {
             if link.open.isEmpty { links[peer] = nil }
             return

@@ -10,7 +10,8 @@ extension GossipMachine {
 
     /// Wants a connection to the member by then. An earlier wish stays.
     mutating func dial(_ peer: PeerID, in wait: Duration) {
-        let at = now + wait
+        let rest = members[peer].flatMap { clockRest(of: $0.record.address) }
+        let at = max(now + wait, rest ?? now)
         let isSet = links.change(peer) { link in
             if let earlier = link.dialAt, earlier <= at { return false }
             link.dialAt = at
@@ -51,8 +52,9 @@ extension GossipMachine {
         startDial(to: member.record.address, .fresh(peer), expecting: peer, limit: configuration.dialLimit)
     }
 
-    /// Not one at which we met ourselves just now. The address that we advertise is no such proof: it may be wrong.
-    func canDial(_ address: PeerAddress) -> Bool { ownAddresses[address].map { $0 <= now } ?? true }
+    /// Not one at which we met ourselves just now, nor one whose clock is wrong. The address that we advertise is no such proof: it may be
+    /// wrong.
+    func canDial(_ address: PeerAddress) -> Bool { (ownAddresses[address].map { $0 <= now } ?? true) && clockRest(of: address) == nil }
 
     mutating func startDial(to address: PeerAddress, _ target: Dial.Target, expecting peer: PeerID?, limit: Duration) {
         lastDial += 1

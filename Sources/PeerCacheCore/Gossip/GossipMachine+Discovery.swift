@@ -70,7 +70,7 @@ extension GossipMachine {
         let restUntil = now + configuration.foreignRest
         if let place = places[address] { places[address]?.dialAt = max(place.dialAt, restUntil) }
         if let known = foreign[address], now - known.warnedAt < configuration.warningEvery {
-            foreign[address]?.restUntil = restUntil
+            foreign.change(address) { ($0.restUntil, $0.reason) = (restUntil, reason) }
             return
         }
         if foreign.count >= configuration.candidatesMax {
@@ -78,7 +78,23 @@ extension GossipMachine {
             // Full of fresh ones: no room to remember the warning, so none is given.
             if foreign.count >= configuration.candidatesMax { return }
         }
-        foreign[address] = ForeignPlace(restUntil: restUntil, warnedAt: now)
-        emit(.foreignPeer(address, reason))
+        foreign[address] = ForeignPlace(restUntil: restUntil, warnedAt: now, reason: reason)
+        emit(reason == .clock ? .clockSkew(address) : .foreignPeer(address, reason))
+    }
+
+    /// It has ended the connection because our clock is ahead of its.
+    mutating func refusedForClock(by member: Member) {
+        let restUntil = now + configuration.foreignRest
+        places.updateAll { _, place in
+            if place.answered == member.record.id { place.dialAt = max(place.dialAt, restUntil) }
+        }
+        meetForeigner(at: member.record.address, .clock)
+    }
+
+    /// When a member may be dialled again whose clock and ours are too far apart: until then every handshake would end the same. Of the other
+    /// reasons some are evidence, which is looked for.
+    func clockRest(of address: PeerAddress) -> Instant? {
+        guard let place = foreign[address], place.reason == .clock, place.restUntil > now else { return nil }
+        return place.restUntil
     }
 }

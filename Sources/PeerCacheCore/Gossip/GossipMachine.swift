@@ -144,6 +144,7 @@ package struct GossipMachine: Sendable {
             } else {
                 ended(id, evidence)
             }
+        case .clockSkew(let address): meetForeigner(at: address, .clock)
         case .discovered(let addresses, let failed): discovered(addresses, failed: failed)
         case .command(let command): perform(command)
         case .tick: break

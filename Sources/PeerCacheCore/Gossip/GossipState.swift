@@ -136,6 +136,7 @@ extension GossipMachine {
     struct ForeignPlace: Sendable {
         var restUntil: Instant
         var warnedAt: Instant
+        var reason: ForeignReason
     }
 
     /// What a timer of the queue is for.

@@ -32,6 +32,8 @@ package enum Goodbye: UInt8, Hashable, Sendable {
     case leaving
     /// The other side broke a rule of the protocol.
     case protocolError
+    /// The other side's clock is too far ahead. Versions before it take it for `idle`.
+    case clockSkew
 }
 
 /// What the application, the placement and the logs get to hear. In order; the shell delivers them outside all locks.
@@ -60,6 +62,8 @@ package enum MembershipEvent: Hashable, Sendable {
     case isolated
     /// An address answers, but is not of this cluster. At most one event per address and 10 minutes.
     case foreignPeer(PeerAddress, ForeignReason)
+    /// The clock of the peer at this address and ours are too far apart. At most one event per address and 10 minutes.
+    case clockSkew(PeerAddress)
     /// Another process uses our id: draw a new id, build a new machine and join again. At most one event per 10 minutes.
     case duplicateIdentity
     /// Somebody had declared us dead and we refuted: others owned our slots meanwhile, so what the store holds is only a candidate
@@ -105,6 +109,9 @@ extension GossipMachine {
         /// `from` is the authenticated peer at the other end of the connection.
         case message(GossipMessage, from: PeerID, on: ConnectionID)
         case connection(ConnectionID, Evidence)
+        /// The clock of the peer at this address was too far ahead to be merged: a frame of an open connection, or one that it dialled and
+        /// that was refused for it.
+        case clockSkew(PeerAddress)
         /// The answer to ``Effect/resolve``, of any order and with duplicates allowed. A failed or empty one keeps the last.
         case discovered([PeerAddress], failed: Bool)
         case command(Command)

@@ -25,6 +25,8 @@ protocol PeerChannelOwner: AnyObject, Sendable {
     func ending(_ connection: PeerConnection)
     /// The channel is gone. `connection` is nil when it was never established.
     func ended(_ id: ConnectionID, _ connection: PeerConnection?, _ evidence: Evidence)
+    /// The clock of the peer at this address was too far ahead.
+    func clockSkewed(_ address: PeerAddress)
     func refusedFrame(_ error: WireError, from connection: PeerConnection?)
 }
 
@@ -57,6 +59,11 @@ final class PeerChannelHandler: ChannelInboundHandler {
     /// The other side closes this connection because there is another one.
     private var isDuplicate = false
     private var sweeper: RepeatedTask?
+    /// Our last word is said: what comes is not looked at.
+    private var isClosing = false
+    private var nextSkewReport = NIODeadline.uptimeNanoseconds(0)
+    /// Far below the time between two warnings about one address.
+    private static let skewReportEvery = TimeAmount.seconds(60)
 
     /// - Parameter deadline: of the handshake; it never takes longer than `handshakeTimeout`.
     init(id: ConnectionID, owner: any PeerChannelOwner, phase: Phase, deadline: NIODeadline = .distantFuture) {
@@ -82,6 +89,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if isClosing { return }
         var bytes = unwrapInboundIn(data)
         switch phase {
         case .dialing, .listening: shakeHands(&bytes, context)
@@ -195,6 +203,19 @@ final class PeerChannelHandler: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
+    /// Says why before it closes. Only what has proved who it is gets that answer.
+    private func fail(_ evidence: Evidence, saying goodbye: Goodbye, _ context: ChannelHandlerContext) {
+        if self.evidence == nil { self.evidence = evidence }
+        isClosing = true
+        if let connection {
+            owner.ending(connection)
+            return connection.close(goodbye)
+        }
+        var frames = OutboundFrames()
+        frames.append(goodbye)
+        context.channel.close(after: frames.take(hlc: owner.clock.reading()), within: owner.limits.goodbyeMax)
+    }
+
     // MARK: Frames
 
     private func readFrames(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
@@ -202,6 +223,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
         do throws(WireError) {
             while let frame = try splitter.next() {
                 try read(frame, context)
+                if isClosing { return }
                 if case .ended = phase { return }
                 // A goodbye, whose sender closes as well; nothing behind it is wanted.
                 if evidence != nil { return context.close(promise: nil) }
@@ -216,6 +238,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
         let result: Result<Void, WireError> = frame.withUnsafeReadableBytes { bytes in
             var isClockAccepted = true
             if let reading = WireDecoder.clock(of: bytes) { isClockAccepted = owner.clock.merge(reading) }
+            if !isClockAccepted, let connection { reportSkew(of: connection) }
             var failure: WireError?
             do throws(WireError) {
                 try decoder.decode(bytes) { message in
@@ -228,6 +251,14 @@ final class PeerChannelHandler: ChannelInboundHandler {
         try result.get()
     }
 
+    /// A clock that went wrong after the handshake: the connection stays, as nothing of it is believed (`CONTRACT.md` A2).
+    private func reportSkew(of connection: PeerConnection) {
+        let now = NIODeadline.now()
+        guard now >= nextSkewReport else { return }
+        nextSkewReport = now + Self.skewReportEvery
+        owner.clockSkewed(connection.record.address)
+    }
+
     private var connection: PeerConnection? {
         if case .open(let connection) = phase { connection } else { nil }
     }
@@ -237,7 +268,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
             guard case .hello(let hello) = message, hello.record.id == result.peer else { throw .misplacedHello }
             return welcome(hello, isClockAccepted: isClockAccepted, context)
         }
-        guard let connection else { return }
+        guard let connection, !isClosing else { return }
         switch message {
         case .hello: throw .misplacedHello
         case .request(let request): receive(request, connection)
@@ -262,7 +293,11 @@ final class PeerChannelHandler: ChannelInboundHandler {
 
     private func welcome(_ hello: WireHello, isClockAccepted: Bool, _ context: ChannelHandlerContext) {
         guard hello.settings == owner.localHello.settings else { return fail(.foreign(.settings), context) }
-        guard isClockAccepted else { return fail(.foreign(.clock), context) }
+        guard isClockAccepted else {
+            // Of what we dialled the evidence tells.
+            if GossipMachine.isInbound(id) { owner.clockSkewed(hello.record.address) }
+            return fail(.foreign(.clock), saying: .clockSkew, context)
+        }
         timeout?.cancel()
         let connection = PeerConnection(
             id: id, record: hello.record, channel: context.channel, clock: owner.clock, limits: owner.limits)

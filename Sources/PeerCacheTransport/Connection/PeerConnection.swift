@@ -84,6 +84,8 @@ package struct ConnectionLimits: Sendable {
     package var outboundBytesMax = 16 * 1024 * 1024
     /// A connection that could not send anything for this long is closed.
     package var stalledMax: Duration = .seconds(5)
+    /// From a goodbye to the end of its connection: for what is still to be sent, and for the other side to read it and close as well.
+    package var goodbyeMax: Duration = .seconds(2)
     /// A peer from which nothing came for this long does not answer: what it was asked before fails. It is asked for a sign of life
     /// when less than half of this has passed.
     package var silentMax: Duration = .milliseconds(2500)

@@ -11,22 +11,43 @@ final class TransportBench: Sendable {
     let transport: PeerTransport
     let handler = RequestCounter()
     let settings = SettingsFingerprint(hashKey: 7)
-    let port: UInt16
+    let address: PeerAddress
+    var port: UInt16 { address.port }
+    private let heard: EventRecorder
+    private let running: Task<Void, Never>
 
-    init(limits: (inout ConnectionLimits) -> Void = { _ in }) async throws {
+    init(
+        _ id: PeerID = TransportBench.id, clock: ClusterClock = ClusterClock(), configure: (inout TransportConfiguration) -> Void = { _ in }
+    ) async throws {
         var configuration = TransportConfiguration(
-            handshake: try HandshakeConfiguration(cluster: "bench", security: .insecure, me: Self.id), settings: settings,
-            bind: PeerAddress(host: "127.0.0.1", port: 0),
-            record: MemberRecord(id: Self.id, address: PeerAddress(host: "127.0.0.1", port: 0)),
+            handshake: try HandshakeConfiguration(cluster: "bench", security: .insecure, me: id), settings: settings,
+            bind: PeerAddress(host: "127.0.0.1", port: 0), record: MemberRecord(id: id, address: PeerAddress(host: "127.0.0.1", port: 0)),
             group: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() })
         configuration.limits.requestsMax = 100
         // A test's peer says only what the test needs, however slow the machine is.
         configuration.limits.silentMax = .seconds(100)
-        limits(&configuration.limits)
         configuration.gossip.period = .seconds(60)
-        transport = PeerTransport(configuration, clock: ClusterClock(), directory: ConnectionDirectory(), requestHandler: handler)
-        port = try await transport.start().port
+        configure(&configuration)
+        let transport = PeerTransport(configuration, clock: clock, directory: ConnectionDirectory(), requestHandler: handler)
+        self.transport = transport
+        address = try await transport.start()
+        let heard = EventRecorder()
+        self.heard = heard
+        running = Task {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await transport.run() }
+                group.addTask { for await event in transport.events { heard.append(event) } }
+            }
+        }
+    }
+
+    /// What it has told of the membership so far.
+    var events: [MembershipEvent] { heard.all }
+
+    func stop() async {
+        running.cancel()
+        await transport.stop()
     }
 
     /// What a peer of this id sends first.
@@ -42,13 +63,21 @@ final class TransportBench: Sendable {
     static func run(
         limits: (inout ConnectionLimits) -> Void = { _ in }, _ body: (TransportBench) async throws -> Void
     ) async throws {
-        let bench = try await TransportBench(limits: limits)
+        let bench = try await TransportBench { limits(&$0.limits) }
         do { try await body(bench) } catch {
-            await bench.transport.stop()
+            await bench.stop()
             throw error
         }
-        await bench.transport.stop()
+        await bench.stop()
     }
+}
+
+/// Keeps every event.
+final class EventRecorder: Sendable {
+    private let events = Lock<[MembershipEvent]>([])
+    var all: [MembershipEvent] { events.withLock { $0 } }
+
+    func append(_ event: MembershipEvent) { events.withLock { $0.append(event) } }
 }
 
 /// Answers nothing.

@@ -1,0 +1,49 @@
+import PeerCacheCore
+import PeerCacheTransport
+import Testing
+import WireSamples
+
+/// A peer whose clock is wrong, against one whose clock is right.
+@Suite(.timeLimit(.minutes(1))) struct ClockSkewTests {
+    private static let aheadMilliseconds: UInt64 = 60_000
+
+    /// Only the one that is behind can see it; both must know it, or the other one dials for ever.
+    @Test(arguments: [true, false]) func bothSidesSaySoAndLetEachOtherRest(isDialledByTheOneAhead: Bool) async throws {
+        let right = ClusterClock(), wrong = ClusterClock(aheadMilliseconds: Self.aheadMilliseconds)
+        let listener = try await TransportBench(PeerID(high: 1, low: 1), clock: isDialledByTheOneAhead ? right : wrong)
+        let seed = listener.address
+        let dialer = try await TransportBench(PeerID(high: 2, low: 2), clock: isDialledByTheOneAhead ? wrong : right) {
+            $0.discovery = { [seed] }
+        }
+        #expect(try await eventually { dialer.events.contains(.clockSkew(seed)) }, "\(dialer.events)")
+        #expect(try await eventually { listener.events.contains(.clockSkew(dialer.address)) }, "\(listener.events)")
+        let before = listener.transport.counts.connectionsOpened + dialer.transport.counts.connectionsOpened
+        try await Task.sleep(for: .milliseconds(700))
+        let after = listener.transport.counts.connectionsOpened + dialer.transport.counts.connectionsOpened
+        #expect(after - before <= 2, "they go on dialling")
+        let warnings = (listener.events + dialer.events).filter { if case .clockSkew = $0 { true } else { false } }
+        #expect(warnings.count == 2, "\(warnings)")
+        await dialer.stop()
+        await listener.stop()
+    }
+
+    /// Not worth the connection, on which the clocks' difference does no harm; worth a warning.
+    @Test func aFrameThatIsTooFarAheadWarnsOnceAndIsHeard() async throws {
+        try await TransportBench.run { bench in
+            let id = PeerID(high: 0xF0, low: 1), introduction = try bench.introduction(of: id), port = bench.port
+            let peer = try await RawPeer.blocking {
+                let peer = try RawPeer(port: port)
+                _ = peer.write(introduction)
+                return UncheckedBox(peer)
+            }
+            let connection = try await bench.connection(to: id)
+            let ahead = (ClusterClock.wallMilliseconds + Self.aheadMilliseconds) << 16
+            let frame = SampleFrame.bytes(of: [.request(OwnedRequest(kind: .readClock))], hlc: ahead)
+            _ = peer.value.write(frame + frame)
+            #expect(try await eventually { bench.events.contains(.clockSkew(connection.record.address)) }, "\(bench.events)")
+            #expect(try await eventually { bench.handler.requests == 2 })
+            #expect(bench.events.count { if case .clockSkew = $0 { true } else { false } } == 1)
+            #expect(bench.transport.clock.reading() < ahead, "it was merged")
+        }
+    }
+}
