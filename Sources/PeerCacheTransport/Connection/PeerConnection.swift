@@ -401,18 +401,17 @@ extension PeerConnection {
         if channel.isWritable { flush() }
     }
 
-    /// Ends the connection on purpose. With `.duplicate` no new call is sent here, and it closes when both sides have the answers they wait
-    /// for, after ten seconds at the latest; otherwise at once.
+    /// Ends the connection on purpose. No new call is sent here. With `.duplicate` it closes when both sides have the answers they wait for,
+    /// after ten seconds at the latest; otherwise calls end at once, and the connection within ``ConnectionLimits/goodbyeMax``.
     package func close(_ goodbye: Goodbye) {
         guard goodbye == .duplicate else {
-            channel.eventLoop.execute {
-                if let last = self.lastFrame(goodbye) {
-                    self.channel.writeAndFlush(last).whenComplete { _ in self.channel.close(promise: nil) }
-                } else {
-                    self.channel.close(promise: nil)
-                }
+            let waiters = state.withLock { state in
+                state.ending.deadline = ClusterClock.monotonicNanoseconds &+ limits.goodbyeMax.nanosecondsSaturating
+                state.ending.hasSaidGoodbye = true
+                return state.table.takeAll()
             }
-            return
+            for waiter in waiters { waiter.resume(returning: .failure(.closed)) }
+            return channel.eventLoop.execute { self.channel.close(after: self.lastFrame(goodbye), within: self.limits.goodbyeMax) }
         }
         let deadline = ClusterClock.monotonicNanoseconds &+ 10_000_000_000
         state.withLock { $0.ending.deadline = $0.ending.deadline ?? deadline }

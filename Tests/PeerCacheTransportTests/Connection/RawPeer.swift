@@ -17,6 +17,12 @@ final class RawPeer {
         try await NIOThreadPool.singleton.runIfActive(body)
     }
 
+    /// Of a connection that was accepted.
+    fileprivate init(descriptor: CInt) {
+        self.descriptor = descriptor
+        setPatience()
+    }
+
     /// - Parameter host: the last byte of the loopback address to dial from.
     init(port: UInt16, from host: UInt8 = 1) throws {
         descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
@@ -24,6 +30,10 @@ final class RawPeer {
         guard result == 0 else { throw Failed(call: "bind", errno: errno) }
         let connected = Self.withAddress(1, port) { connect(descriptor, $0, $1) }
         guard connected == 0 else { throw Failed(call: "connect", errno: errno) }
+        setPatience()
+    }
+
+    private func setPatience() {
         var patience = timeval(tv_sec: 20, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout.size(ofValue: patience)))
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout.size(ofValue: patience)))
@@ -31,7 +41,7 @@ final class RawPeer {
 
     deinit { close(descriptor) }
 
-    private static func withAddress(_ host: UInt8, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt) -> CInt {
+    fileprivate static func withAddress(_ host: UInt8, _ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt) -> CInt {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
@@ -44,10 +54,23 @@ final class RawPeer {
 
     /// Hello, finish and hello frame at once: without a secret the finish is known before the answer.
     static func introduction(of id: PeerID, _ configuration: HandshakeConfiguration, _ settings: SettingsFingerprint) -> [UInt8] {
-        var record = MemberRecord(id: id, address: PeerAddress(host: "127.0.0.1", port: 1))
+        DialerHandshake(configuration, expecting: nil).hello + [UInt8](repeating: 0, count: HandshakeSize.finish)
+            + helloFrame(of: id, port: 1, settings)
+    }
+
+    private static func helloFrame(of id: PeerID, port: UInt16, _ settings: SettingsFingerprint) -> [UInt8] {
+        var record = MemberRecord(id: id, address: PeerAddress(host: "127.0.0.1", port: port))
         record.weight = 0
-        return DialerHandshake(configuration, expecting: nil).hello + [UInt8](repeating: 0, count: HandshakeSize.finish)
-            + SampleFrame.bytes(of: [.hello(record, settings)])
+        return SampleFrame.bytes(of: [.hello(record, settings)])
+    }
+
+    /// The listener's side of the handshake, as a peer that is reached at `port`. False: the other end has closed.
+    func welcome(as id: PeerID, port: UInt16, _ configuration: HandshakeConfiguration, _ settings: SettingsFingerprint) -> Bool {
+        var handshake = ListenerHandshake(configuration)
+        guard let hello = read(count: HandshakeSize.hello), case .answer(let answer) = handshake.handle(hello: hello), write(answer),
+            read(count: HandshakeSize.finish) != nil
+        else { return false }
+        return write(Self.helloFrame(of: id, port: port, settings))
     }
 
     /// False: the other end has closed.
@@ -75,9 +98,18 @@ final class RawPeer {
     }
 
     /// Skips the answer to our hello.
-    func readAnswer() -> Bool {
-        var bytes = [UInt8](repeating: 0, count: HandshakeSize.answer)
-        return recv(descriptor, &bytes, bytes.count, CInt(MSG_WAITALL)) == bytes.count
+    func readAnswer() -> Bool { read(count: HandshakeSize.answer) != nil }
+
+    private func read(count: Int) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        return recv(descriptor, &bytes, count, CInt(MSG_WAITALL)) == count ? bytes : nil
+    }
+
+    /// All frames up to the end of the stream.
+    func readAll() -> [OwnedMessage] {
+        var messages: [OwnedMessage] = []
+        while let more = read() { messages += more }
+        return messages
     }
 
     func closeBothWays() { shutdown(descriptor, CInt(SHUT_RDWR)) }
@@ -88,3 +120,39 @@ final class RawPeer {
         setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout.size(ofValue: option)))
     }
 }
+
+/// A listening socket whose connections a test handles by itself.
+final class RawListener {
+    private let descriptor: CInt
+    let address: PeerAddress
+
+    /// - Parameter backlog: connections that the kernel finishes before they are accepted, about.
+    init(backlog: CInt = 64) throws {
+        let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        self.descriptor = descriptor
+        guard RawPeer.withAddress(1, 0, { bind(descriptor, $0, $1) }) == 0, listen(descriptor, backlog) == 0 else {
+            throw RawPeer.Failed(call: "listen", errno: errno)
+        }
+        var bound = sockaddr_in(), size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &bound) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &size) }
+        }
+        guard result == 0 else { throw RawPeer.Failed(call: "getsockname", errno: errno) }
+        address = PeerAddress(host: "127.0.0.1", port: UInt16(bigEndian: bound.sin_port))
+        var patience = timeval(tv_sec: 20, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout.size(ofValue: patience)))
+    }
+
+    deinit { close(descriptor) }
+
+    /// The next connection, or nil when none came for 20 s or the listener was closed.
+    func accept() -> RawPeer? {
+        let accepted = systemAccept(descriptor)
+        return accepted < 0 ? nil : RawPeer(descriptor: accepted)
+    }
+
+    /// Wakes who waits in ``accept()``; later dials are refused.
+    func stop() { shutdown(descriptor, CInt(SHUT_RDWR)) }
+}
+
+private func systemAccept(_ descriptor: CInt) -> CInt { accept(descriptor, nil, nil) }

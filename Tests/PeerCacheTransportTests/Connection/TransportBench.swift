@@ -20,7 +20,7 @@ final class TransportBench: Sendable {
         _ id: PeerID = TransportBench.id, clock: ClusterClock = ClusterClock(), configure: (inout TransportConfiguration) -> Void = { _ in }
     ) async throws {
         var configuration = TransportConfiguration(
-            handshake: try HandshakeConfiguration(cluster: "bench", security: .insecure, me: id), settings: settings,
+            handshake: try Self.handshake(of: id), settings: settings,
             bind: PeerAddress(host: "127.0.0.1", port: 0), record: MemberRecord(id: id, address: PeerAddress(host: "127.0.0.1", port: 0)),
             group: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() })
@@ -51,8 +51,22 @@ final class TransportBench: Sendable {
     }
 
     /// What a peer of this id sends first.
-    func introduction(of id: PeerID) throws -> [UInt8] {
-        RawPeer.introduction(of: id, try HandshakeConfiguration(cluster: "bench", security: .insecure, me: id), settings)
+    func introduction(of id: PeerID) throws -> [UInt8] { RawPeer.introduction(of: id, try Self.handshake(of: id), settings) }
+
+    static func handshake(of id: PeerID) throws -> HandshakeConfiguration {
+        try HandshakeConfiguration(cluster: "bench", security: .insecure, me: id)
+    }
+
+    /// A raw peer of this id that is connected.
+    func peer(_ id: PeerID) async throws -> (RawPeer, PeerConnection) {
+        let introduction = try introduction(of: id), port = port
+        let peer = try await RawPeer.blocking {
+            let peer = try RawPeer(port: port)
+            _ = peer.write(introduction)
+            _ = peer.readAnswer()
+            return UncheckedBox(peer)
+        }
+        return (peer.value, try await connection(to: id))
     }
 
     func connection(to id: PeerID) async throws -> PeerConnection {
@@ -82,13 +96,15 @@ final class EventRecorder: Sendable {
 
 /// Answers nothing.
 final class RequestCounter: PeerRequestHandler {
-    private let state = Lock(0)
-    var requests: Int { state.withLock { $0 } }
+    private let state = Lock((requests: 0, closed: 0))
+    var requests: Int { state.withLock { $0.requests } }
+    /// Connections that have ended.
+    var closed: Int { state.withLock { $0.closed } }
 
-    func handle(_ request: WireRequest, on connection: PeerConnection) { state.withLock { $0 += 1 } }
+    func handle(_ request: WireRequest, on connection: PeerConnection) { state.withLock { $0.requests += 1 } }
     func cancelled(requestID: UInt64, on connection: PeerConnection) {}
     func invalidated(_ invalidation: WireInvalidation, by peer: PeerID) {}
-    func closed(_ connection: PeerConnection) {}
+    func closed(_ connection: PeerConnection) { state.withLock { $0.closed += 1 } }
 }
 
 /// Polls until the condition holds; the time is only a bound.
