@@ -101,13 +101,22 @@ extension GossipMachine {
         case .timedOut:
             probeOutOfTurn(peer)
             wait += link.backoff
-        case .closedByPeer(.protocolError):
-            links.change(peer) { $0.backoff = min(configuration.backoffMax, max($0.backoff * 2, Self.pauseAfterGoodbye)) }
-            wait = max(link.backoff, Self.pauseAfterGoodbye)
+        case .closedByPeer(.protocolError): wait += pauseAfterFault(of: peer)
         case .closedByPeer: wait = Self.pauseAfterGoodbye
         default: break
         }
         if link.open.isEmpty, cases[peer] == nil, keepsConnection(to: peer) { dial(peer, in: wait) }
+    }
+
+    /// One of the two breaks the protocol, and probably will again: twice as long each time, until there was none for a while.
+    private mutating func pauseAfterFault(of peer: PeerID) -> Duration {
+        let now = now, longest = configuration.foreignRest
+        return links.change(peer) { link in
+            let isRepeated = link.faultAt.map { now - $0 < longest * 2 } ?? false
+            link.faultPause = isRepeated ? min(longest, link.faultPause * 2) : Self.pauseAfterGoodbye
+            link.faultAt = now
+            return link.faultPause
+        } ?? Self.pauseAfterGoodbye
     }
 
     /// Makes it the next of the lap. Whoever had its turn gets few more in the same lap: connections that end again and again must neither

@@ -29,6 +29,9 @@ extension GossipMachine {
         var toldAt: Instant?
         /// How often we dialled its advertised address back.
         var dialBacks = 0
+        /// The last connection that ended because one side broke the protocol, and the wait after it.
+        var faultAt: Instant?
+        var faultPause: Duration = .zero
 
         static let openMax = 4
         static let waitingMax = 4

@@ -143,7 +143,7 @@ extension GossipMachine {
         /// The handshake answered no.
         case foreign(ForeignReason)
         case resetByPeer
-        /// Nil: without a goodbye.
+        /// Nil: without a goodbye. `protocolError`: also where it was we who said it.
         case closedByPeer(Goodbye?)
         /// Dial limit, user timeout, no route, or a local failure such as no descriptor.
         case timedOut

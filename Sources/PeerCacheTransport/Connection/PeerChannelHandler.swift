@@ -230,7 +230,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
             }
         } catch {
             owner.refusedFrame(error, from: connection)
-            fail(.timedOut, context)
+            fail(connection == nil ? .timedOut : .closedByPeer(.protocolError), saying: .protocolError, context)
         }
     }
 

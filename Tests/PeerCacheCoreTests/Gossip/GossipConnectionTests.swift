@@ -76,6 +76,23 @@ import Testing
         #expect(bench.advance(by: .seconds(20)).dialled.isEmpty)
     }
 
+    /// It will probably happen again as soon as they are connected.
+    @Test func afterABrokenRuleEachDialWaitsLonger() throws {
+        var configuration = GossipConfiguration()
+        (configuration.period, configuration.freshDialsMax) = (.seconds(60), 0)  // probes dial by themselves
+        let bench = try GossipBench(configuration: configuration)
+        var connection = bench.accept(peer)
+        // The address it advertises is dialled back twice.
+        for id in 1...2 as ClosedRange<ConnectionID> { _ = bench.handle(.connection(id, .timedOut)) }
+        for pause in [1, 2, 4, 8] {
+            let before = bench.now
+            #expect(bench.handle(.connection(connection, .closedByPeer(.protocolError))).traces.isEmpty, "no case")
+            connection = try #require(bench.nextDial()).id
+            #expect(bench.now - before >= .seconds(pause) && bench.now - before < .milliseconds(pause * 1000 + 30))
+            _ = bench.handle(.connection(connection, .established(peer)))
+        }
+    }
+
     @Test func aLeavingPeerIsNotAccused() throws {
         let bench = try GossipBench()
         let connection = bench.accept(peer)

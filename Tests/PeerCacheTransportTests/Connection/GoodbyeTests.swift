@@ -2,10 +2,47 @@ import NIOCore
 import PeerCacheCore
 import PeerCacheTransport
 import Testing
+import WireSamples
 
 /// How connections end that this side does not want any more.
 @Suite(.timeLimit(.minutes(2))) struct GoodbyeTests {
     private let id = PeerID(high: 0xF0, low: 1)
+    private static let malformed = SampleFrame.framed([0xFF, 0xFF, 0xFF])
+
+    @Test func aFrameThatIsRefusedEndsTheConnectionWithAWord() async throws {
+        try await TransportBench.run { bench in
+            let (peer, _) = try await bench.peer(id)
+            let box = UncheckedBox(peer)
+            let messages = try await RawPeer.blocking {
+                _ = box.value.write(Self.malformed)
+                return box.value.readAll()
+            }
+            #expect(messages.contains(.goodbye(.protocolError)), "\(messages)")
+            #expect(bench.transport.counts.framesRefused == 1)
+            #expect(bench.transport.directory.connection(to: id) == nil)
+        }
+    }
+
+    /// The same would happen again at once.
+    @Test func whoSendsFramesThatAreRefusedIsNotDialledInALoop() async throws {
+        let listener = UncheckedBox(try RawListener()), seed = listener.value.address, id = id
+        let bench = try await TransportBench { $0.discovery = { [seed] } }
+        let settings = bench.settings, handshake = try TransportBench.handshake(of: id)
+        let accepted = Lock(0)
+        async let serving: Void = RawPeer.blocking {
+            while let peer = listener.value.accept() {
+                accepted.withLock { $0 += 1 }
+                _ = peer.welcome(as: id, port: seed.port, handshake, settings) && peer.write(Self.malformed)
+                _ = peer.readAll()
+            }
+        }
+        #expect(try await eventually { bench.transport.counts.framesRefused >= 1 })
+        try await Task.sleep(for: .milliseconds(700))
+        #expect(accepted.withLock { $0 } <= 2)
+        listener.value.stop()
+        await bench.stop()
+        try await serving
+    }
 
     /// Neither its calls nor its descriptor may wait for a peer that takes nothing.
     @Test(arguments: [Goodbye.replaced, .idle]) func aConnectionThatTakesNothingEndsAllTheSame(goodbye: Goodbye) async throws {
