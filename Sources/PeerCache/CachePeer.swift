@@ -12,6 +12,8 @@ public final class CachePeer: Service, Sendable {
     let core: PeerCore
     private let transport: PeerTransport
     private let updater = PlacementUpdater()
+    /// That others held this peer for dead and it refuted: twice before it has been dealt with is once.
+    private let returns: AsyncStream<Void>
 
     /// Checks the configuration; opens nothing.
     /// - Throws: `.invalidConfiguration`, with the property, its value and what to write instead.
@@ -20,8 +22,17 @@ public final class CachePeer: Service, Sendable {
     init(configuration: CachePeerConfiguration, me: PeerID) throws {
         let validated = try configuration.validated(me: me)
         core = try PeerCore(configuration: configuration, validated: validated, me: me)
+        let (returns, hasReturned) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        self.returns = returns
         transport = PeerTransport(
-            validated.transport, clock: core.clock, directory: core.directory, requestHandler: RequestServer(peer: core))
+            validated.transport, clock: core.clock, directory: core.directory, requestHandler: RequestServer(peer: core),
+            onEvent: { [core] event, view in
+                if case .selfRefuted = event { hasReturned.yield() }
+                MembershipLog.write(event, to: core.logger)
+                core.events.send(PeerEvent(event)) {
+                    (view()?.members ?? []).filter(\.status.isPresent).map { PeerEvent.Member($0.record) }
+                }
+            })
     }
 
     // Caches and core hold each other; handles that the application still has keep theirs alive.
@@ -92,7 +103,7 @@ public final class CachePeer: Service, Sendable {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.transport.run() }
             group.addTask { await self.followMembers() }
-            group.addTask { await self.followEvents() }
+            group.addTask { for await _ in self.returns { self.updater.returned(self.core) } }
             group.addTask { await self.core.replicator.run(self.core) }
             group.addTask {
                 var housekeeping = Housekeeping(core: self.core)
@@ -149,16 +160,6 @@ public final class CachePeer: Service, Sendable {
             guard updater.update(core, view: view) else { continue }
             let took = ClusterClock.monotonicNanoseconds - began
             try? await Task.sleep(for: .nanoseconds(min(9 * took, 100_000_000)))
-        }
-    }
-
-    private func followEvents() async {
-        for await event in transport.events {
-            if case .selfRefuted = event { updater.returned(core) }
-            MembershipLog.write(event, to: core.logger)
-            core.events.send(PeerEvent(event)) {
-                (transport.view?.members ?? []).filter(\.status.isPresent).map { PeerEvent.Member($0.record) }
-            }
         }
     }
 }

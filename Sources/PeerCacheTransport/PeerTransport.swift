@@ -21,11 +21,13 @@ package final class PeerTransport: Sendable {
     /// Member lists, newest only: the placement is built from the last one.
     package let views: AsyncStream<MembershipView>
     private let viewsContinuation: AsyncStream<MembershipView>.Continuation
-    /// What happened to members, oldest dropped when nobody keeps up.
-    package let events: AsyncStream<MembershipEvent>
-    private let eventsContinuation: AsyncStream<MembershipEvent>.Continuation
+    private let onEvent: EventHandler
     private let resolutions: AsyncStream<Void>
     private let resolutionsContinuation: AsyncStream<Void>.Continuation
+
+    /// Hears of every event, in order, on the event loop of the membership, with no lock held: it must not wait. The second argument gives the
+    /// member list after the event.
+    package typealias EventHandler = @Sendable (MembershipEvent, _ view: () -> MembershipView?) -> Void
 
     private struct State {
         var membership: MembershipShell?
@@ -40,15 +42,15 @@ package final class PeerTransport: Sendable {
 
     package init(
         _ configuration: TransportConfiguration, clock: ClusterClock, directory: ConnectionDirectory,
-        requestHandler: any PeerRequestHandler
+        requestHandler: any PeerRequestHandler, onEvent: @escaping EventHandler = { _, _ in }
     ) {
         self.configuration = configuration
         self.clock = clock
         self.directory = directory
         self.requestHandler = requestHandler
+        self.onEvent = onEvent
         admission = HandshakeAdmission()
         (views, viewsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
-        (events, eventsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1024))
         (resolutions, resolutionsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -125,7 +127,6 @@ package final class PeerTransport: Sendable {
         // The shell's actions hold the transport: without this, what ran would never be freed.
         state.withLock { ($0.membership, $0.listener, $0.children) = (nil, nil, [:]) }
         viewsContinuation.finish()
-        eventsContinuation.finish()
         resolutionsContinuation.finish()
     }
 
@@ -252,7 +253,7 @@ extension PeerTransport {
                 connection.close(goodbye)
             },
             resolve: { self.resolutionsContinuation.yield() },
-            event: { self.eventsContinuation.yield($0) },
+            event: { self.onEvent($0) { self.view } },
             trace: { self.configuration.logger.debug("gossip", metadata: [LogKey.reason.rawValue: "\($0)"]) },
             changed: { self.viewsContinuation.yield($0) })
     }

@@ -17,7 +17,8 @@ final class TransportBench: Sendable {
     private let running: Task<Void, Never>
 
     init(
-        _ id: PeerID = TransportBench.id, clock: ClusterClock = ClusterClock(), configure: (inout TransportConfiguration) -> Void = { _ in }
+        _ id: PeerID = TransportBench.id, clock: ClusterClock = ClusterClock(),
+        configure: (inout TransportConfiguration) -> Void = { _ in }, onEvent: @escaping @Sendable (MembershipEvent) -> Void = { _ in }
     ) async throws {
         var configuration = TransportConfiguration(
             handshake: try Self.handshake(of: id), settings: settings,
@@ -29,17 +30,17 @@ final class TransportBench: Sendable {
         configuration.limits.silentMax = .seconds(100)
         configuration.gossip.period = .seconds(60)
         configure(&configuration)
-        let transport = PeerTransport(configuration, clock: clock, directory: ConnectionDirectory(), requestHandler: handler)
-        self.transport = transport
-        address = try await transport.start()
         let heard = EventRecorder()
         self.heard = heard
-        running = Task {
-            await withTaskGroup(of: Void.self) { group in
-                group.addTask { await transport.run() }
-                group.addTask { for await event in transport.events { heard.append(event) } }
-            }
-        }
+        let transport = PeerTransport(
+            configuration, clock: clock, directory: ConnectionDirectory(), requestHandler: handler,
+            onEvent: { event, _ in
+                heard.append(event)
+                onEvent(event)
+            })
+        self.transport = transport
+        address = try await transport.start()
+        running = Task { await transport.run() }
     }
 
     /// What it has told of the membership so far.
