@@ -102,6 +102,7 @@ extension PeerEvent.Cause {
 extension CachePeer {
     /// What happens to the membership from now on, in order. Each call is a subscription of its own; it ends when the peer stops.
     ///
-    /// Up to 1,024 events wait for a slow reader. When there are more, ``PeerEvent/snapshot(_:)`` takes the place of those that were lost.
+    /// Up to 1,024 events wait for a slow reader. When there are more, ``PeerEvent/snapshot(_:)`` takes the place of all that
+    /// wait, and those after it follow.
     public var events: AsyncStream<PeerEvent> { core.events.subscribe() }
 }

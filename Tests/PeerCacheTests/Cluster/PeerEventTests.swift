@@ -46,19 +46,35 @@ private final class Heard: Sendable {
 
     @Test func whoReadsTooSlowlyGetsASnapshotInPlaceOfWhatWasLost() async {
         let broadcast = EventBroadcast()
-        let slow = broadcast.subscribe()
-        let member = PeerEvent.Member(id: "1", address: "10.0.0.1:7600", name: "", zone: "")
-        for number in 0..<1030 { broadcast.send(.placementChanged(digest: UInt64(number))) { [member] } }
+        let slow = broadcast.subscribe(), member = PeerEvent.Member(id: "1", address: "10.0.0.1:7600", name: "", zone: "")
+        let asked = Lock(0)
+        for number in 0..<1030 {
+            broadcast.send(.placementChanged(digest: UInt64(number))) {
+                _ = broadcast.subscribe()  // no lock is held
+                asked.withLock { $0 += 1 }
+                return [member]
+            }
+        }
+        #expect(asked.withLock { $0 } == 1)
         var iterator = slow.makeAsyncIterator()
-        for number in 0..<1024 { #expect(await iterator.next() == .placementChanged(digest: UInt64(number))) }
-        broadcast.send(.placementChanged(digest: 5000)) { [member] }
-        broadcast.send(.placementChanged(digest: 5001)) { [member] }
         #expect(await iterator.next() == .snapshot([member]))
-        #expect(await iterator.next() == .placementChanged(digest: 5001))
+        for number in 1024..<1030 { #expect(await iterator.next() == .placementChanged(digest: UInt64(number))) }
+        broadcast.send(.isolated) { [] }
         broadcast.finish()
+        #expect(await iterator.next() == .isolated)
         #expect(await iterator.next() == nil)
         var late = broadcast.subscribe().makeAsyncIterator()
         #expect(await late.next() == nil)
+    }
+
+    @Test func aCancelledReaderEndsAndIsForgotten() async {
+        let broadcast = EventBroadcast()
+        let events = broadcast.subscribe()
+        let reader = Task { for await _ in events {} }
+        reader.cancel()
+        await reader.value
+        broadcast.send(.isolated) { [] }
+        #expect(broadcast.subscriberCount == 0)
     }
 }
 
