@@ -109,9 +109,8 @@ package final class PeerTransport: Sendable {
     /// Says goodbye and closes everything. Calls in flight end with `.closed`.
     package func stop() async {
         let membership = membership
-        membership?.handle(.command(.stopped))
-        // Let the last messages out: inputs and sends run on event loops in order.
-        try? await configuration.group.next().submit {}.get()
+        // What it sends is then in the queues of the connections, which close behind it.
+        await membership?.finish()
         let (listener, children) = state.withLock { state in
             state.isStopped = true
             return (state.listener, state.children.values.map { $0 })

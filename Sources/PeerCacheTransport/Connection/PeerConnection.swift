@@ -139,6 +139,8 @@ package final class PeerConnection: Sendable {
         var deadline: Int64?
         var hasSaidGoodbye = false
         var hasHeardGoodbye = false
+        /// The goodbye was another one than `duplicate`: it closes without waiting for answers.
+        var isFinal = false
     }
 
     package let id: ConnectionID
@@ -405,11 +407,14 @@ extension PeerConnection {
     /// after ten seconds at the latest; otherwise calls end at once, and the connection within ``ConnectionLimits/goodbyeMax``.
     package func close(_ goodbye: Goodbye) {
         guard goodbye == .duplicate else {
-            let waiters = state.withLock { state in
+            let waiters: [UnsafeContinuation<Answer, Never>]? = state.withLock { state in
+                if state.ending.isFinal { return nil }
+                state.ending.isFinal = true
                 state.ending.deadline = ClusterClock.monotonicNanoseconds &+ limits.goodbyeMax.nanosecondsSaturating
                 state.ending.hasSaidGoodbye = true
                 return state.table.takeAll()
             }
+            guard let waiters else { return }
             for waiter in waiters { waiter.resume(returning: .failure(.closed)) }
             return channel.eventLoop.execute { self.channel.close(after: self.lastFrame(goodbye), within: self.limits.goodbyeMax) }
         }

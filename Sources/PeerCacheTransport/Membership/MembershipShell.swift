@@ -43,6 +43,9 @@ final class MembershipShell: Sendable {
         }
     }
 
+    /// Hands in the last input. Returns when its effects have been carried out, or when the loop runs no more.
+    func finish() async { try? await loop.submit { self.step(.command(.stopped)) }.get() }
+
     /// The member list as the machine sees it now. One lock.
     var view: MembershipView { state.withLock { $0.machine.snapshot() } }
 
