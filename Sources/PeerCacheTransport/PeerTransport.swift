@@ -92,14 +92,29 @@ package final class PeerTransport: Sendable {
         guard let discovery = configuration.discovery else { return }
         for await _ in resolutions {
             do {
-                let found = try await discovery()
+                let found = try await withDeadline(configuration.discoveryMax, discovery)
                 membership?.handle(.discovered(found, failed: false))
-            } catch is CancellationError {
-                return
             } catch {
+                if Task.isCancelled { return }
                 configuration.logger.debug("discovery failed", metadata: [LogKey.error.rawValue: "\(error)"])
                 membership?.handle(.discovered([], failed: true))
             }
+        }
+    }
+
+    /// Cancels what takes too long.
+    private func withDeadline<Result: Sendable>(
+        _ limit: Duration, _ body: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        try await withThrowingTaskGroup(of: Result.self) { group in
+            group.addTask { try await body() }
+            group.addTask {
+                try await Task.sleep(for: limit)
+                throw CancellationError()
+            }
+            defer { group.cancelAll() }
+            guard let result = try await group.next() else { throw CancellationError() }
+            return result
         }
     }
 
@@ -217,7 +232,8 @@ extension PeerTransport {
         if let host = configuration.advertisedHost { return PeerAddress(host: host, port: port) }
         let bound = listener.localAddress?.ipAddress ?? configuration.bind.host
         guard bound == "0.0.0.0" || bound == "::" else { return PeerAddress(host: bound, port: port) }
-        let seeds = (try? await configuration.discovery?()) ?? []
+        var seeds: [PeerAddress] = []
+        if let discovery = configuration.discovery { seeds = (try? await withDeadline(configuration.discoveryMax, discovery)) ?? [] }
         // 192.0.2.1 is reserved for documentation: the route to it is the default route.
         for seed in seeds.prefix(3) + [PeerAddress(host: "192.0.2.1", port: 9)] {
             if let host = await AddressResolver.localHost(towards: seed, group: configuration.group) {

@@ -19,6 +19,8 @@ package struct TransportConfiguration: Sendable {
     /// The record without its address, which is known after binding.
     package var record: MemberRecord
     package var discovery: DiscoverySource?
+    /// Discovery is cancelled and asked again later when it takes longer.
+    package var discoveryMax: Duration = .seconds(10)
     package var limits = ConnectionLimits()
     package var group: any EventLoopGroup
     package var logger: Logger

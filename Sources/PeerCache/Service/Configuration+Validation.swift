@@ -116,7 +116,7 @@ extension CachePeerConfiguration.Discovery {
         case .none: return nil
         case .peers(let texts):
             let addresses = try Self.parse(texts)
-            return { try await Self.resolve(addresses) }
+            return { try await AddressResolver.addresses(of: addresses) }
         case .dns(let name, let port):
             guard !name.isEmpty, let port = UInt16(exactly: port), port > 0 else {
                 throw PeerCacheError(
@@ -131,7 +131,7 @@ extension CachePeerConfiguration.Discovery {
             }
             return { try await AddressResolver.services(of: name) }
         case .custom(let source):
-            return { try await Self.resolve(try Self.parse(try await source.peers())) }
+            return { try await AddressResolver.addresses(of: try Self.parse(try await source.peers())) }
         }
     }
 
@@ -146,16 +146,5 @@ extension CachePeerConfiguration.Discovery {
             addresses.append(address)
         }
         return addresses
-    }
-
-    /// Names become IP addresses. What cannot be resolved is left out, unless nothing can.
-    private static func resolve(_ addresses: [PeerAddress]) async throws -> [PeerAddress] {
-        var found: [PeerAddress] = []
-        var failure: (any Error)?
-        for address in addresses {
-            do { found += try await AddressResolver.addresses(of: address.host, port: address.port) } catch { failure = error }
-        }
-        if found.isEmpty, let failure { throw failure }
-        return found
     }
 }

@@ -18,43 +18,98 @@ package struct AddressResolutionError: Error, Sendable, CustomStringConvertible 
     package var description: String { "cannot resolve \"\(host)\": \(reason)" }
 }
 
-/// Host names to IP addresses, on a thread that may block.
+/// Host names to IP addresses. The system's functions block, and some names take them half a minute: names are asked side by side, on threads
+/// of their own, and what has no answer in time is left out.
 package enum AddressResolver {
+    package typealias LookUp = @Sendable (_ host: String, _ port: UInt16) throws -> [PeerAddress]
+
+    /// Time for one answer: the service's records and all their names.
+    package static let answerMax = Duration.seconds(5)
+    private static let servicesMax = 1024
+    /// Names under way at a time. So many slow ones hold up the others.
+    private static let threads = {
+        let threads = NIOThreadPool(numberOfThreads: 8)
+        threads.start()
+        return threads
+    }()
+
     /// Every A and AAAA address of a name, without repetition, in the system's order. An IP address is its own answer.
     package static func addresses(of host: String, port: UInt16) async throws -> [PeerAddress] {
-        if (try? SocketAddress(ipAddress: host, port: Int(port))) != nil { return [PeerAddress(host: host, port: port)] }
-        return try await NIOThreadPool.singleton.runIfActive { try lookUp(host, port) }
+        try await addresses(of: [PeerAddress(host: host, port: port)])
+    }
+
+    /// The addresses of all hosts, in their order, without repetition. A host that cannot be resolved does not hide the others: pods come and
+    /// go. Throws when there is no other.
+    package static func addresses(
+        of hosts: [PeerAddress], until deadline: ContinuousClock.Instant = .now + answerMax, lookUp: @escaping LookUp = systemLookUp
+    ) async throws -> [PeerAddress] {
+        let answers = await sideBySide(hosts, until: deadline) { try lookUp($0.host, $0.port) }
+        var addresses: [PeerAddress] = [], known: Set<PeerAddress> = []
+        for case .success(let found)? in answers { addresses += found.filter { known.insert($0).inserted } }
+        guard addresses.isEmpty, let host = hosts.first?.host else { return addresses }
+        for case .failure(let error)? in answers { throw error }
+        throw AddressResolutionError(host: host, reason: "no answer in time")
     }
 
     /// Every address that the SRV records of a service name (RFC 2782), with their ports, without repetition. Priorities and weights say
     /// nothing here: members are all alike.
     /// - Parameter serverPort: of a name server on 127.0.0.1 to ask in place of the system's; 0: the system's.
-    package static func services(of name: String, serverPort: UInt16 = 0) async throws -> [PeerAddress] {
-        try await NIOThreadPool.singleton.runIfActive {
-            var records = [peercache_service](repeating: peercache_service(), count: servicesMax)
-            var reason: UnsafePointer<CChar>?
-            let found = peercache_services(name, serverPort, &records, CInt(servicesMax), &reason)
-            guard found >= 0 else {
-                throw AddressResolutionError(host: name, reason: reason.map { String(cString: $0) } ?? "unknown")
-            }
-            var addresses: [PeerAddress] = []
-            var failure: (any Error)?
-            for record in records.prefix(min(Int(found), servicesMax)) {
-                // One name that cannot be resolved does not hide the others: pods come and go.
-                do { addresses += try lookUp(text(record), record.port) } catch { failure = error }
-            }
-            if addresses.isEmpty, let failure { throw failure }
-            return addresses.enumerated().filter { addresses.firstIndex(of: $0.element) == $0.offset }.map(\.element)
-        }
+    package static func services(
+        of name: String, serverPort: UInt16 = 0, within limit: Duration = answerMax, lookUp: @escaping LookUp = systemLookUp
+    ) async throws -> [PeerAddress] {
+        let deadline = ContinuousClock.now + limit
+        let answers = await sideBySide([name], until: deadline) { try records(of: $0, serverPort) }
+        guard let targets = try answers.first??.get() else { throw AddressResolutionError(host: name, reason: "no answer in time") }
+        return try await addresses(of: targets, until: deadline, lookUp: lookUp)
     }
 
-    private static let servicesMax = 1024
+    /// Work that blocks, for every input. In the order of the inputs; nil for what was not done by the deadline.
+    private static func sideBySide<Input: Sendable, Output: Sendable>(
+        _ inputs: [Input], until deadline: ContinuousClock.Instant, _ work: @escaping @Sendable (Input) throws -> Output
+    ) async -> [Result<Output, any Error>?] {
+        var answers = [Result<Output, any Error>?](repeating: nil, count: inputs.count)
+        if inputs.isEmpty { return answers }
+        let (stream, continuation) = AsyncStream.makeStream(of: (Int, Result<Output, any Error>).self)
+        for (index, input) in inputs.enumerated() {
+            threads.submit { _ in
+                // Nobody waits any more: the threads are for those who do.
+                if ContinuousClock.now < deadline { continuation.yield((index, Result { try work(input) })) }
+            }
+        }
+        let timer = Task {
+            try? await Task.sleep(until: deadline)
+            continuation.finish()
+        }
+        defer { timer.cancel() }
+        var missing = inputs.count
+        for await (index, answer) in stream {
+            answers[index] = answer
+            missing -= 1
+            if missing == 0 { break }
+        }
+        return answers
+    }
+
+    private static func records(of name: String, _ serverPort: UInt16) throws -> [PeerAddress] {
+        var records = [peercache_service](repeating: peercache_service(), count: servicesMax)
+        var reason: UnsafePointer<CChar>?
+        let found = peercache_services(name, serverPort, &records, CInt(servicesMax), &reason)
+        guard found >= 0 else {
+            throw AddressResolutionError(host: name, reason: reason.map { String(cString: $0) } ?? "unknown")
+        }
+        return records.prefix(min(Int(found), servicesMax)).map { PeerAddress(host: text($0), port: $0.port) }
+    }
 
     private static func text(_ record: peercache_service) -> String {
         withUnsafeBytes(of: record.target) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
     }
 
-    private static func lookUp(_ host: String, _ port: UInt16) throws -> [PeerAddress] {
+    package static let systemLookUp: LookUp = { host, port in
+        if (try? SocketAddress(ipAddress: host, port: Int(port))) != nil { return [PeerAddress(host: host, port: port)] }
+        return try resolve(host, port)
+    }
+
+    private static func resolve(_ host: String, _ port: UInt16) throws -> [PeerAddress] {
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
         #if canImport(Glibc)

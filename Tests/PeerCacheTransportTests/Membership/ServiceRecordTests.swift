@@ -1,3 +1,4 @@
+import Foundation
 import NIOCore
 import NIOPosix
 import PeerCacheCore
@@ -74,6 +75,39 @@ import Testing
         #expect(Set(found).isSuperset(of: [PeerAddress(host: "127.0.0.1", port: 7600), PeerAddress(host: "127.0.0.1", port: 7601)]))
         #expect(Set(found).count == found.count)
         #expect(!found.contains { $0.port == 9 })
+    }
+
+    /// A name server that does not answer for one name must not keep the others away.
+    @Test func aSlowNameDoesNotHideTheOthers() async throws {
+        let hasAnswered = Lock(false)
+        let targets = [(port: UInt16(1), name: "slow")] + (2...20).map { (port: UInt16($0), name: "quick") }
+        let found = try await asking(targets) {
+            try await AddressResolver.services(of: "_cache._tcp.example.org.", serverPort: $0, within: .milliseconds(300)) { host, port in
+                if host == "slow" {
+                    Thread.sleep(forTimeInterval: 3)
+                    hasAnswered.withLock { $0 = true }
+                }
+                return [PeerAddress(host: "127.0.0.1", port: port)]
+            }
+        }
+        #expect(!hasAnswered.withLock { $0 }, "the slow name was waited for")
+        #expect(found == (2...20).map { PeerAddress(host: "127.0.0.1", port: $0) })
+    }
+
+    /// Discovery is asked again although the last time has no end.
+    @Test func anAnswerOfDiscoveryThatDoesNotComeIsGivenUp() async throws {
+        let asked = Lock(0)
+        let bench = try await TransportBench {
+            $0.discoveryMax = .milliseconds(50)
+            $0.gossip.resolveEveryAlone = .milliseconds(100)
+            $0.discovery = {
+                asked.withLock { $0 += 1 }
+                try await Task.sleep(for: .seconds(1000))
+                return []
+            }
+        }
+        #expect(try await eventually { asked.withLock { $0 } >= 3 })
+        await bench.stop()
     }
 
     @Test func whatCannotBeFoundHasAReason() async throws {
