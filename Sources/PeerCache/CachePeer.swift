@@ -78,8 +78,9 @@ public final class CachePeer: Service, Sendable {
         }
     }
 
-    /// Runs the peer: listens, joins the cluster, answers. Returns after graceful shutdown, during which it tells the others that it leaves and
-    /// still answers for `leaveGrace`; a cancelled task makes it leave at once. A peer runs once.
+    /// Runs the peer: listens, joins the cluster, answers. Returns after graceful shutdown, during which it tells the others that it leaves,
+    /// still answers for `leaveGrace`, and waits for at most `handOverTimeout` until its successors have what only it holds; a cancelled task
+    /// makes it leave at once. A peer runs once.
     ///
     /// - Throws: `.addressUnavailable` with the system's error; `.invalidConfiguration` of a cache registered before; `.alreadyRunning`.
     public func run() async throws {

@@ -9,7 +9,8 @@ struct Bench: AsyncParsableCommand {
         discussion: "Only ratios taken in one run count: subject and baseline take turns, and the median of the pair ratios is reported.",
         subcommands: [
             RpcCommand.self, StoreCommand.self, NearCommand.self, MemoryCommand.self, ExpiryCommand.self, MemoryPartCommand.self,
-            HitRatioCommand.self, GossipCommand.self, MembersCommand.self, DeployCommand.self, RpcPeerCommand.self, MemberCommand.self,
+            HitRatioCommand.self, GossipCommand.self, ReplicasCommand.self, MembersCommand.self, DeployCommand.self, RpcPeerCommand.self,
+            MemberCommand.self,
             DeployPeerCommand.self,
         ])
 }

@@ -16,6 +16,14 @@ package struct SimulatedReplicas {
         package var crashes = false
 
         package init(seed: UInt64) { self.seed = seed }
+
+        /// A scenario in which the seed decides everything.
+        package init(mixed seed: UInt64) {
+            self.init(seed: seed)
+            copies = 1 + Int(seed % 3)
+            isGated = seed % 2 == 0
+            crashes = seed % 5 == 0 && copies > 1
+        }
     }
 
     package struct Figures: Sendable {

@@ -3,37 +3,16 @@ import Testing
 
 /// Slots move while keys are written and read: no read is older than what was written before it began, and in the end all holders agree.
 @Suite struct SimulatedReplicasTests {
-    private func run(_ scenario: SimulatedReplicas.Scenario) throws -> SimulatedReplicas.Figures {
-        var simulation = try SimulatedReplicas(scenario)
+    @Test(arguments: Seeds.chosen(1...6)) func deploysAndCrashes(seed: UInt64) throws { try expectNoProblem(seed) }
+
+    /// Once each: a peer that lost a slot long ago answered for it (28, 116, 139, 191); a slot that came back was owed for ever (25, 41, 125);
+    /// a copy stayed behind (1528).
+    @Test(arguments: [25, 28, 41, 116, 125, 139, 191, 1528] as [UInt64]) func onceBroken(seed: UInt64) throws { try expectNoProblem(seed) }
+
+    private func expectNoProblem(_ seed: UInt64) throws {
+        var simulation = try SimulatedReplicas(.init(mixed: seed))
         try simulation.run()
-        #expect(simulation.problem == nil, "PEERCACHE_SEED=\(scenario.seed) copies \(scenario.copies)")
-        return simulation.figures
-    }
-
-    @Test(arguments: Seeds.chosen(1...12)) func deploys(seed: UInt64) throws {
-        for copies in 1...3 {
-            var scenario = SimulatedReplicas.Scenario(seed: seed)
-            scenario.copies = copies
-            let figures = try run(scenario)
-            #expect(figures.joins + figures.leaves > 0 && figures.pages > 0 && figures.hits > 0)
-        }
-    }
-
-    @Test(arguments: Seeds.chosen(1...12)) func deploysThatWaitForNobody(seed: UInt64) throws {
-        for copies in 1...3 {
-            var scenario = SimulatedReplicas.Scenario(seed: seed)
-            scenario.copies = copies
-            scenario.isGated = false
-            _ = try run(scenario)
-        }
-    }
-
-    @Test(arguments: Seeds.chosen(1...12)) func crashes(seed: UInt64) throws {
-        for copies in 2...3 {
-            var scenario = SimulatedReplicas.Scenario(seed: seed)
-            scenario.copies = copies
-            scenario.crashes = true
-            _ = try run(scenario)
-        }
+        #expect(simulation.problem == nil, "PEERCACHE_SEED=\(seed)")
+        #expect(simulation.figures.joins + simulation.figures.leaves > 0 && simulation.figures.pages > 0 && simulation.figures.hits > 0)
     }
 }
