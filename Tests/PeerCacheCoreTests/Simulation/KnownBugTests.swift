@@ -33,6 +33,20 @@ import Testing
         expectAgreement(cluster, within: 15, "one view after the partition")
     }
 
+    @Test("two members that advertise one address both stay, and keep what they store") func oneAddressForTwo() throws {
+        let cluster = cluster(4)
+        var refuted = 0, conflicts = 0
+        cluster.onEvent = { _, event in
+            if event == .selfRefuted { refuted += 1 }
+            if case .addressConflict = event { conflicts += 1 }
+        }
+        let number = try #require(cluster.start(seat: 4, advertised: SimulatedCluster.address(0)))
+        cluster.advance(by: 300 * second)
+        #expect(refuted == 0 && cluster.wrongVerdicts.isEmpty, "PEERCACHE_SEED=\(seed): \(cluster.wrongVerdicts)")
+        #expect(conflicts > 0 && cluster.holders(of: number) == 5)
+        expectAgreement(cluster, within: 1, "one view")
+    }
+
     /// It declared the others dead as they did it: nobody is left who dials of his own accord but those who look after the dead.
     @Test("whom nobody reached for some seconds is back within two", arguments: [3, 16]) func briefIsolationHeals(peers: Int) {
         let cluster = cluster(peers)
