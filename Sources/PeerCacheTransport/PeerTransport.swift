@@ -169,13 +169,28 @@ extension PeerTransport {
                             id: id, owner: self,
                             phase: .listening(ListenerHandshake(self.configuration.handshake), hasAnswered: false))
                         try channel.pipeline.syncOperations.addHandler(handler)
+                        Self.limitUnsent(channel)
                     }
                 }
                 .bind(host: configuration.bind.host, port: Int(configuration.bind.port)).get()
         } catch { throw BindError(address: configuration.bind, underlying: error) }
     }
 
-    static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 128 * 1024, high: 512 * 1024)
+    /// What was handed to a channel can be overtaken no more.
+    static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 64 * 1024, high: 128 * 1024)
+    /// Nor can what the kernel holds: by itself it takes megabytes that it cannot send yet.
+    private static let unsentBytesMax: ChannelOptions.Types.SocketOption.Value = 128 * 1024
+
+    /// A system without the option only makes gossip slower.
+    private static func limitUnsent(_ channel: any Channel) {
+        #if canImport(Darwin)
+        let name: CInt = 0x201
+        #else
+        let name: CInt = 25
+        #endif
+        let option = ChannelOptions.tcpOption(NIOBSDSocket.Option(rawValue: name))  // TCP_NOTSENT_LOWAT
+        try? channel.syncOptions?.setOption(option, value: unsentBytesMax)
+    }
 
     private func dial(_ id: ConnectionID, _ address: PeerAddress, _ expected: PeerID?, _ limit: Duration) {
         let handshake = DialerHandshake(configuration.handshake, expecting: expected)
@@ -191,6 +206,7 @@ extension PeerTransport {
                     guard self.keep(channel) else { throw ChannelError.ioOnClosedChannel }
                     try channel.pipeline.syncOperations.addHandler(
                         PeerChannelHandler(id: id, owner: self, phase: .dialing(handshake), deadline: deadline))
+                    Self.limitUnsent(channel)
                 }
             }
             .connect(host: address.host, port: Int(address.port))
@@ -260,7 +276,9 @@ extension PeerTransport {
             dial: { self.dial($0, $1, $2, $3) },
             send: { message, peer, id in
                 let connection = id.flatMap { self.directory.connection($0) } ?? self.directory.connection(to: peer)
-                for part in Self.parts(of: message) { connection?.post { _, frames in frames.append(part) } }
+                guard let connection else { return }
+                let dropped = Self.parts(of: message).reduce(0) { $0 + connection.post($1) }
+                if dropped > 0 { self.countsState.withLock { $0.gossipDropped += UInt64(dropped) } }
             },
             close: { id, goodbye in
                 guard let connection = self.directory.connection(id) else { return }

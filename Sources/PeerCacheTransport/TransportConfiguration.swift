@@ -43,6 +43,8 @@ package struct TransportCounts: Sendable, Hashable {
     package var framesRefused: UInt64 = 0
     package var handshakesRefused: UInt64 = 0
     package var connectionsOpened: UInt64 = 0
+    /// Gossip messages that gave way to newer ones on a connection that takes nothing.
+    package var gossipDropped: UInt64 = 0
 
     package init() {}
 }

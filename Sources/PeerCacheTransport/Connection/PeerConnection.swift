@@ -115,6 +115,7 @@ package final class PeerConnection: Sendable {
     }
 
     struct State {
+        var gossip = GossipLane()
         var frames = OutboundFrames()
         var table: RequestTable<UnsafeContinuation<Answer, Never>>
         var large = Deque<LargeValue>()
@@ -221,6 +222,18 @@ package final class PeerConnection: Sendable {
         return sent
     }
 
+    /// Sends gossip, ahead of calls and values.
+    /// - Returns: how many older messages were dropped for it.
+    @discardableResult
+    package func post(_ gossip: GossipMessage) -> Int {
+        let (dropped, schedules): (Int, Bool) = state.withLock { state in
+            guard !state.isClosed, hasRoom(state) || state.stalledSince != nil else { return (1, false) }
+            return (state.gossip.append(gossip, isStalled: state.stalledSince != nil), beginFlush(&state))
+        }
+        if schedules { scheduleFlush() }
+        return dropped
+    }
+
     /// Answers a request of the peer. A connection whose peer does not read its answers is closed.
     package func respond(_ response: WireResponse, large: ByteBuffer? = nil) {
         let (overflows, schedules): (Bool, Bool) = state.withLock { state in
@@ -282,6 +295,9 @@ package final class PeerConnection: Sendable {
     }
 
     func gossipHandled() { state.withLock { $0.gossipQueued -= 1 } }
+
+    /// The socket takes nothing more for now. For tests.
+    package var isStalled: Bool { state.withLock { $0.stalledSince != nil } }
 
     /// For tests.
     package var gossipQueued: Int { state.withLock { $0.gossipQueued } }
@@ -346,7 +362,9 @@ package final class PeerConnection: Sendable {
         waiter?.resume(returning: .failure(.cancelled))
     }
 
-    private func hasRoom(_ state: borrowing State) -> Bool { state.frames.byteCount + state.largeBytes < limits.outboundBytesMax }
+    private func hasRoom(_ state: borrowing State) -> Bool {
+        state.frames.byteCount + state.largeBytes + state.gossip.byteCount < limits.outboundBytesMax
+    }
 }
 
 // MARK: Flushing and closing
@@ -370,32 +388,49 @@ extension PeerConnection {
 
     private func scheduleFlush() { channel.eventLoop.execute { self.flush() } }
 
-    /// Sends what has gathered, then one chunk at a time while the socket takes it. Event loop only.
+    /// Behind so many bytes chunks wait: small items go first, unless they never end.
+    private static let aheadOfChunks = 512 * 1024
+
+    /// Sends gossip, then what has gathered in blocks, with one chunk after each, while the socket takes it. Event loop only.
     func flush() {
         while true {
             let isWritable = channel.isWritable
-            let (bytes, again): (ByteBuffer?, Bool) = state.withLock { state in
+            let (gossip, bytes, again): (ByteBuffer?, ByteBuffer?, Bool) = state.withLock { state in
                 guard isWritable, !state.isClosed else {
                     // Goes on in `writabilityChanged`; until then the flush counts as scheduled, so that nobody wakes the loop in vain.
                     state.isFlushScheduled = true
                     if state.stalledSince == nil { state.stalledSince = ClusterClock.monotonicNanoseconds }
-                    return (nil, false)
+                    return (nil, nil, false)
                 }
                 state.stalledSince = nil
-                if var value = state.large.popFirst() {
+                if var value = state.large.first, state.frames.byteCount < Self.aheadOfChunks {
+                    state.large.removeFirst()
                     if let chunk = value.rest.readSlice(length: min(value.rest.readableBytes, WireLimits.chunkBytes)) {
                         state.largeBytes -= chunk.readableBytes
                         chunk.withUnsafeReadableBytes { state.frames.append(chunk: $0, id: value.id, isResponse: value.isResponse) }
                     }
                     if value.rest.readableBytes > 0 { state.large.append(value) }
                 }
-                state.isFlushScheduled = !state.large.isEmpty
                 // Read under the lock: a frame's clock is never behind a stamp in it.
-                return (state.frames.isEmpty ? nil : state.frames.take(hlc: clock.reading()), !state.large.isEmpty)
+                let gossip = takeGossip(&state)
+                let bytes = state.frames.isEmpty ? nil : state.frames.takeBlock(hlc: clock.reading())
+                let again = !state.large.isEmpty || !state.frames.isEmpty
+                state.isFlushScheduled = again
+                return (gossip, bytes, again)
+            }
+            if let gossip {
+                if bytes == nil { channel.writeAndFlush(gossip, promise: nil) } else { channel.write(gossip, promise: nil) }
             }
             if let bytes { channel.writeAndFlush(bytes, promise: nil) }
             if !again { return }
         }
+    }
+
+    private func takeGossip(_ state: inout State) -> ByteBuffer? {
+        if state.gossip.isEmpty { return nil }
+        var frames = OutboundFrames()
+        state.gossip.move(to: &frames)
+        return frames.take(hlc: clock.reading())
     }
 
     /// Event loop only.
@@ -435,7 +470,7 @@ extension PeerConnection {
         let now = ClusterClock.monotonicNanoseconds
         let (says, closes): (Bool, Bool) = state.withLock { state in
             guard let deadline = state.ending.deadline, !state.isClosed else { return (false, false) }
-            let isIdle = state.table.count == 0 && state.frames.isEmpty && state.large.isEmpty
+            let isIdle = state.table.count == 0 && state.frames.isEmpty && state.large.isEmpty && state.gossip.isEmpty
             let says = isIdle && !state.ending.hasSaidGoodbye
             if says { state.ending.hasSaidGoodbye = true }
             return (says, now >= deadline || (state.ending.hasSaidGoodbye && state.ending.hasHeardGoodbye))
@@ -448,7 +483,9 @@ extension PeerConnection {
         state.withLock { state in
             guard !state.isClosed else { return nil }
             state.frames.append(goodbye)
-            return state.frames.take(hlc: clock.reading())
+            var last = takeGossip(&state) ?? ByteBuffer()
+            last.writeImmutableBuffer(state.frames.take(hlc: clock.reading()))
+            return last
         }
     }
 }

@@ -1,6 +1,5 @@
 import Foundation
 import NIOCore
-import NIOPosix
 import PeerCacheCore
 import PeerCacheTransport
 import WireSamples
@@ -11,10 +10,13 @@ final class RawPeer {
 
     private let descriptor: CInt
     private var splitter = FrameSplitter()
+    private var bytesRead = 0
 
-    /// Runs work that blocks where it may.
-    static func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-        try await NIOThreadPool.singleton.runIfActive(body)
+    /// Runs work that blocks where it may: on a thread of its own, as tests that run side by side would wait for each other on a shared one.
+    static func blocking<Success: Sendable>(_ body: @escaping @Sendable () throws -> Success) async throws -> Success {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(with: Result { try body() }) }
+        }
     }
 
     /// Of a connection that was accepted.
@@ -23,9 +25,15 @@ final class RawPeer {
         setPatience()
     }
 
-    /// - Parameter host: the last byte of the loopback address to dial from.
-    init(port: UInt16, from host: UInt8 = 1) throws {
+    /// - Parameters:
+    ///   - host: the last byte of the loopback address to dial from.
+    ///   - windowBytes: what the kernel takes in for us before we read it, about; 0: the system's choice.
+    init(port: UInt16, from host: UInt8 = 1, windowBytes: CInt = 0) throws {
         descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+        if windowBytes > 0 {
+            var bytes = windowBytes
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, socklen_t(MemoryLayout.size(ofValue: bytes)))
+        }
         let result = Self.withAddress(host, 0) { bind(descriptor, $0, $1) }
         guard result == 0 else { throw Failed(call: "bind", errno: errno) }
         let connected = Self.withAddress(1, port) { connect(descriptor, $0, $1) }
@@ -89,12 +97,22 @@ final class RawPeer {
         var bytes = [UInt8](repeating: 0, count: 65_536)
         let count = recv(descriptor, &bytes, bytes.count, 0)
         guard count > 0 else { return nil }
+        bytesRead += count
         splitter.push(.init(bytes: bytes.prefix(count)))
         var messages: [OwnedMessage] = []
         while let frame = (try? splitter.next()) ?? nil {
             messages += (try? SampleFrame.decode(Array(frame.readableBytesView)).get()) ?? []
         }
         return messages
+    }
+
+    /// Reads until a message fits; how many bytes came until then, or nil at the end of the stream.
+    func bytes(until isWanted: (OwnedMessage) -> Bool) -> Int? {
+        let before = bytesRead
+        while let messages = read() {
+            if messages.contains(where: isWanted) { return bytesRead - before }
+        }
+        return nil
     }
 
     /// Skips the answer to our hello.

@@ -59,10 +59,10 @@ final class TransportBench: Sendable {
     }
 
     /// A raw peer of this id that is connected.
-    func peer(_ id: PeerID) async throws -> (RawPeer, PeerConnection) {
+    func peer(_ id: PeerID, windowBytes: CInt = 0) async throws -> (RawPeer, PeerConnection) {
         let introduction = try introduction(of: id), port = port
         let peer = try await RawPeer.blocking {
-            let peer = try RawPeer(port: port)
+            let peer = try RawPeer(port: port, windowBytes: windowBytes)
             _ = peer.write(introduction)
             _ = peer.readAnswer()
             return UncheckedBox(peer)
