@@ -22,12 +22,16 @@ package final class PeerTransport: Sendable {
     package let views: AsyncStream<MembershipView>
     private let viewsContinuation: AsyncStream<MembershipView>.Continuation
     private let onEvent: EventHandler
+    private let onEvidence: EvidenceHandler
     private let resolutions: AsyncStream<Void>
     private let resolutionsContinuation: AsyncStream<Void>.Continuation
 
     /// Hears of every event, in order, on the event loop of the membership, with no lock held: it must not wait. The second argument gives the
     /// member list after the event.
     package typealias EventHandler = @Sendable (MembershipEvent, _ view: () -> MembershipView?) -> Void
+
+    /// Hears what the membership is told of a dial or a connection. For tests.
+    package typealias EvidenceHandler = @Sendable (ConnectionID, GossipMachine.Evidence) -> Void
 
     private struct State {
         var membership: MembershipShell?
@@ -42,13 +46,15 @@ package final class PeerTransport: Sendable {
 
     package init(
         _ configuration: TransportConfiguration, clock: ClusterClock, directory: ConnectionDirectory,
-        requestHandler: any PeerRequestHandler, onEvent: @escaping EventHandler = { _, _ in }
+        requestHandler: any PeerRequestHandler, onEvent: @escaping EventHandler = { _, _ in },
+        onEvidence: @escaping EvidenceHandler = { _, _ in }
     ) {
         self.configuration = configuration
         self.clock = clock
         self.directory = directory
         self.requestHandler = requestHandler
         self.onEvent = onEvent
+        self.onEvidence = onEvidence
         admission = HandshakeAdmission()
         (views, viewsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         (resolutions, resolutionsContinuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -213,8 +219,13 @@ extension PeerTransport {
             .whenFailure { error in
                 // The handler saw no open channel, so it reports nothing.
                 let evidence = Evidence(error)
-                self.membership?.handle(.connection(id, evidence == .resetByPeer ? .refused : evidence))
+                self.report(id, evidence == .resetByPeer ? .refused : evidence)
             }
+    }
+
+    private func report(_ id: ConnectionID, _ evidence: Evidence) {
+        onEvidence(id, evidence)
+        membership?.handle(.connection(id, evidence))
     }
 
     /// Counts a channel that was accepted; nil: there are too many.
@@ -311,7 +322,7 @@ extension PeerTransport: PeerChannelOwner {
         admission.finished(connection.id)
         countsState.withLock { $0.connectionsOpened += 1 }
         directory.add(connection)
-        membership?.handle(.connection(connection.id, .established(connection.record)))
+        report(connection.id, .established(connection.record))
     }
 
     func received(_ gossip: GossipMessage, on connection: PeerConnection) {
@@ -323,7 +334,7 @@ extension PeerTransport: PeerChannelOwner {
 
     func ended(_ id: ConnectionID, _ connection: PeerConnection?, _ evidence: Evidence) {
         if let connection { directory.remove(connection) }
-        if connection != nil || !GossipMachine.isInbound(id) { membership?.handle(.connection(id, evidence)) }
+        if connection != nil || !GossipMachine.isInbound(id) { report(id, evidence) }
     }
 
     func clockSkewed(_ address: PeerAddress) { membership?.handle(.clockSkew(address)) }

@@ -25,8 +25,8 @@ extension GossipMachine.Evidence {
     private static func errno(ofConnectionError error: any Error) -> CInt? {
         guard let failures = (error as? NIOConnectionError)?.connectionErrors else { return nil }
         let codes = failures.map { ($0.error as? IOError)?.errnoCode }
-        // Several addresses of one name: refused only if all refused.
-        return codes.allSatisfy { $0 == ECONNREFUSED } && !codes.isEmpty ? ECONNREFUSED : nil
+        // Several addresses of one name: refused only if all refused. A reset may come before we have seen that the kernel accepted.
+        return codes.allSatisfy { $0 == ECONNREFUSED || $0 == ECONNRESET } && !codes.isEmpty ? ECONNREFUSED : nil
     }
 }
 

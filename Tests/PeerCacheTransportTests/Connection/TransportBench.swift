@@ -13,7 +13,8 @@ final class TransportBench: Sendable {
     let settings = SettingsFingerprint(hashKey: 7)
     let address: PeerAddress
     var port: UInt16 { address.port }
-    private let heard: EventRecorder
+    private let heard: Recorder<MembershipEvent>
+    private let reported: Recorder<GossipMachine.Evidence>
     private let running: Task<Void, Never>
 
     init(
@@ -30,14 +31,16 @@ final class TransportBench: Sendable {
         configuration.limits.silentMax = .seconds(100)
         configuration.gossip.period = .seconds(60)
         configure(&configuration)
-        let heard = EventRecorder()
+        let heard = Recorder<MembershipEvent>(), reported = Recorder<GossipMachine.Evidence>()
+        self.reported = reported
         self.heard = heard
         let transport = PeerTransport(
             configuration, clock: clock, directory: ConnectionDirectory(), requestHandler: handler,
             onEvent: { event, _ in
                 heard.append(event)
                 onEvent(event)
-            })
+            },
+            onEvidence: { reported.append($1) })
         self.transport = transport
         address = try await transport.start()
         running = Task { await transport.run() }
@@ -45,6 +48,9 @@ final class TransportBench: Sendable {
 
     /// What it has told of the membership so far.
     var events: [MembershipEvent] { heard.all }
+
+    /// What the membership was told of dials and connections so far, but for handshakes.
+    var evidence: [GossipMachine.Evidence] { reported.all.filter { if case .established = $0 { false } else { true } } }
 
     func stop() async {
         running.cancel()
@@ -87,12 +93,12 @@ final class TransportBench: Sendable {
     }
 }
 
-/// Keeps every event.
-final class EventRecorder: Sendable {
-    private let events = Lock<[MembershipEvent]>([])
-    var all: [MembershipEvent] { events.withLock { $0 } }
+/// Keeps everything.
+final class Recorder<Element: Sendable>: Sendable {
+    private let elements = Lock<[Element]>([])
+    var all: [Element] { elements.withLock { $0 } }
 
-    func append(_ event: MembershipEvent) { events.withLock { $0.append(event) } }
+    func append(_ element: Element) { elements.withLock { $0.append(element) } }
 }
 
 /// Answers nothing.
