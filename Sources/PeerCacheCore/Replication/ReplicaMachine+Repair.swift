@@ -13,13 +13,13 @@ extension ReplicaMachine {
     /// A holder has missed a write, or may have: the slot is compared soon. O(log members).
     package mutating func markDirty(_ slot: Slot, at peer: PeerID) {
         guard peer != me, present.contains(peer) else { return }
-        if dirty.change(peer, { $0.insert(slot) }) == nil { dirty[peer] = SlotSet([slot]) }
+        dirty.insert(slot, for: peer)
     }
 
     /// The slot of a holder may differ, though nothing is known of it.
     mutating func check(_ slot: Slot, at peer: PeerID) {
         guard peer != me, present.contains(peer) else { return }
-        if unchecked.change(peer, { $0.insert(slot) }) == nil { unchecked[peer] = SlotSet([slot]) }
+        unchecked.insert(slot, for: peer)
     }
 
     mutating func advanceRepair(_ effects: inout [Effect]) {
@@ -30,14 +30,12 @@ extension ReplicaMachine {
         lookAgain(&effects)
         var wanted = SortedMap<PeerID, SlotSet>()
         var marked = (dirty, unchecked)
-        let parts = [taken(&marked.0), taken(&marked.1)]
+        wanted.formUnion(taken(&marked.0))
+        wanted.formUnion(taken(&marked.1))
         (dirty, unchecked) = marked
-        for slots in parts {
-            for (peer, slots) in zip(slots.keys, slots.values) { wanted[peer, default: SlotSet()].formUnion(slots) }
-        }
         for slot in nextOwned() {
             for peer in placement.peers(of: slot, copies: copiesMax) where peer != me && present.contains(peer) {
-                wanted[peer, default: SlotSet()].insert(slot)
+                wanted.insert(slot, for: peer)
             }
         }
         for (peer, slots) in zip(wanted.keys, wanted.values) {
@@ -100,7 +98,7 @@ extension ReplicaMachine {
     private mutating func lookAgain(_ effects: inout [Effect]) {
         var due = SortedMap<PeerID, [BucketIndex]>()
         for suspect in suspects where !suspect.isCertain && suspect.dueAt <= now {
-            due[suspect.peer, default: []].append(suspect.bucket)
+            if due.change(suspect.peer, { $0.append(suspect.bucket) }) == nil { due[suspect.peer] = [suspect.bucket] }
         }
         let time = now
         suspects.removeAll { !$0.isCertain && $0.dueAt <= time }
@@ -122,9 +120,15 @@ extension ReplicaMachine {
     }
 }
 
-extension SortedMap {
-    subscript(_ key: Key, default fallback: @autoclosure () -> Value) -> Value {
-        get { self[key] ?? fallback() }
-        set { self[key] = newValue }
+extension SortedMap<PeerID, SlotSet> {
+    /// In place: a set of slots is 2 KiB, and there are many slots.
+    mutating func insert(_ slot: Slot, for peer: PeerID) {
+        if change(peer, { $0.insert(slot) }) == nil { self[peer] = SlotSet([slot]) }
+    }
+
+    mutating func formUnion(_ other: SortedMap<PeerID, SlotSet>) {
+        for (peer, slots) in zip(other.keys, other.values) {
+            if change(peer, { $0.formUnion(slots) }) == nil { self[peer] = slots }
+        }
     }
 }

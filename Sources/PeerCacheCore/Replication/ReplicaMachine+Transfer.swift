@@ -177,7 +177,7 @@ extension ReplicaMachine {
         var slots = SortedMap<PeerID, SlotSet>()
         for batch in kept where batch.isOwed {
             for slot in batch.slots.slots {
-                if let owner = placement.owner(of: slot), present.contains(owner) { slots[owner, default: SlotSet()].insert(slot) }
+                if let owner = placement.owner(of: slot), present.contains(owner) { slots.insert(slot, for: owner) }
             }
         }
         for (owner, slots) in zip(slots.keys, slots.values) {

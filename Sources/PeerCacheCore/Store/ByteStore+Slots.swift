@@ -32,30 +32,4 @@ extension ByteStore {
     package func floor(of bucket: BucketIndex) -> Stamp {
         shard(ofSlot: bucket.slot)?.pointee.lock.withLock { $0.slots.floor(bucket) } ?? .zero
     }
-
-    /// Calls `body` for the entries of a slot in order of hash, tombstones included, and ends between two hashes once `bytesMax` bytes of
-    /// keys, values and 64 per entry are passed, or after 192 entries. Writes may come between two calls: what is held throughout is seen
-    /// exactly once; what is written, dropped or replaced meanwhile is seen or not.
-    ///
-    /// Entries dead at `now` or cleared are dropped instead of seen; so a bucket's floor, read after its last entry, covers them.
-    ///
-    /// The id's hash has its lower half zero: the store keeps the upper one.
-    /// - Parameter cursor: fresh at the start; says where the next call goes on.
-    /// - Returns: true when the slot is finished, also when it is absent.
-    package func forEach(
-        in slot: Slot, from cursor: inout SlotCursor, bytesMax: Int, now: Tick, _ body: (KeyID, RawSpan, EntryInfo, RawSpan) -> Void
-    ) -> Bool {
-        guard !cursor.isFinished, let cell = shard(ofSlot: slot.index) else { return true }
-        while true {
-            var (position, seen) = (cursor, 0)
-            let isFinished = cell.pointee.lock.withLock { shard in
-                shard.page(slot.index, &position, bytesMax: bytesMax, now: now) { id, key, info, value in
-                    seen += 1
-                    body(id, key.bytes, info, value.bytes)
-                }
-            }
-            cursor = position
-            if isFinished || seen > 0 { return isFinished }  // a page without entries is none
-        }
-    }
 }

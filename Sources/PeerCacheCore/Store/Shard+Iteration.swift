@@ -1,39 +1,4 @@
 extension Shard {
-    private typealias Place = (hash: UInt32, handle: UInt32)
-
-    /// One page of a slot in order of hash, from `cursor` on. A page ends between two hashes, once `bytesMax` is reached, and after each
-    /// block of the index.
-    ///
-    /// Dead and cleared entries from the cursor on are dropped first: the floor that follows a bucket's entries (`STORE.md` §5) then covers
-    /// what was left out.
-    /// - Returns: true when the slot is finished.
-    /// - Complexity: O(192 · log 192).
-    mutating func page(
-        _ slot: Int, _ cursor: inout SlotCursor, bytesMax: Int, now: Tick,
-        _ body: (KeyID, UnsafeRawBufferPointer, EntryInfo, UnsafeRawBufferPointer) -> Void
-    ) -> Bool {
-        let start = max(cursor.next, UInt32(slot) << 18)
-        let rest = withUnsafeTemporaryAllocation(of: UInt32.self, capacity: IndexWord.linesMax * IndexLine.places) { handles in
-            let (found, next) = gather(slot, from: start, into: handles)
-            var count = dropUnreadable(handles, found, now: now)
-            var part = UnsafeMutableBufferPointer(rebasing: handles[..<count])
-            part.sort { entries[$0].hash < entries[$1].hash }
-            var bytes = 0
-            var last: UInt32? = nil
-            while count > 0 {
-                let entry = entries[part[part.count - count]]
-                if bytes >= bytesMax, entry.hash != last { return Optional(entry.hash) }
-                visit(entry, body)
-                last = entry.hash
-                bytes += layout(entry).keyBytes + Int(entry.valueBytes) + 64
-                count -= 1
-            }
-            return next
-        }
-        if let rest { cursor.next = rest } else { cursor.isFinished = true }
-        return rest == nil
-    }
-
     /// All entries of a bucket, in order of hash, and its floor. Dead and cleared ones are dropped before, so that the floor covers them.
     /// - Parameter body: gets nil in place of a value that is longer than `valueBytesMax` allows at that moment.
     /// - Complexity: O(entries of the bucket and its neighbours in the index).

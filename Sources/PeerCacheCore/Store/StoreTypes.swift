@@ -145,12 +145,3 @@ package struct StoreMemory: Hashable, Sendable {
     package var clearances = 0
     package var forgotten = ForgottenCounts()
 }
-
-/// Where an iteration over a slot goes on. A fresh one starts at the slot's lowest hash.
-package struct SlotCursor: Hashable, Sendable {
-    /// Lowest hash not seen yet, its upper half.
-    var next: UInt32 = 0
-    var isFinished = false
-
-    package init() {}
-}

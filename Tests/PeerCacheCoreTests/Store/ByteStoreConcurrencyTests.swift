@@ -63,8 +63,9 @@ private final class SharedClock: Sendable {
             store.forget(key.id.slot)
             store.adopt(key.id.slot)
         case 94:
-            var cursor = SlotCursor()
-            while !store.forEach(in: key.id.slot, from: &cursor, bytesMax: 1000, now: now, { _, _, _, _ in }) {}
+            for bucket in BucketIndex.all(of: key.id.slot) {
+                _ = store.readBucket(bucket, now: now, valueBytesMax: { 1_000 }) { _, _, _, _ in }
+            }
         case 95: _ = store.drop(key.id, span)
         default:
             if store.memory.counted > store.memory.limit { return "above the limit" }

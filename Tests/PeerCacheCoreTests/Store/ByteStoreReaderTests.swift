@@ -89,7 +89,7 @@ import Testing
             }
             group.addTask {
                 for _ in 0..<10_000 where !done.isSet.load(ordering: .relaxed) {
-                    let seen = fixture.contents(of: fixture.slot, bytesMax: 2000)
+                    let seen = fixture.contents(of: fixture.slot)
                     let keys = Set(seen.map(\.key))
                     #expect(keys.count == seen.count)
                     #expect(stable.allSatisfy { keys.contains($0.bytes) })

@@ -47,16 +47,13 @@ struct StoreFixture {
     func held(_ key: TestKey) -> EntryInfo? { store.held(key.id, key.bytes.span.bytes) }
     func guardStamp(_ key: TestKey) -> Stamp { store.guardStamp(key.id, key.bytes.span.bytes) }
 
-    func contents(of slot: Slot, bytesMax: Int = .max, betweenPages: (Int) -> Void = { _ in }) -> [(
-        id: KeyID, key: [UInt8], info: EntryInfo
-    )] {
-        var (cursor, pages, seen) = (SlotCursor(), 0, [(id: KeyID, key: [UInt8], info: EntryInfo)]())
-        while !store.forEach(
-            in: slot, from: &cursor, bytesMax: bytesMax, now: Self.now,
-            { id, key, info, _ in seen.append((id, key.withUnsafeBytes { Array($0) }, info)) })
-        {
-            pages += 1
-            betweenPages(pages)
+    func contents(of slot: Slot, betweenBuckets: (Int) -> Void = { _ in }) -> [(id: KeyID, key: [UInt8], info: EntryInfo)] {
+        var seen: [(id: KeyID, key: [UInt8], info: EntryInfo)] = []
+        for (number, bucket) in BucketIndex.all(of: slot).enumerated() {
+            if number > 0 { betweenBuckets(number) }
+            _ = store.readBucket(bucket, now: Self.now, valueBytesMax: { .max }) { id, key, info, _ in
+                seen.append((id, Array(key), info))
+            }
         }
         return seen
     }

@@ -289,16 +289,16 @@ private struct ModelRun {
         let (now, before) = (now, model)
         model.dropAll { key, entry in key.id.slot == slot && (before.isDead(entry, now) || before.isCleared(key, entry)) }
         var seen: [TestKey: EntryInfo] = [:]
-        var (cursor, last, isOrdered, repeats) = (SlotCursor(), UInt64(0), true, 0)
-        let bytesMax = 1 + pick(40_000)
-        while true {
-            let isFinished = store.forEach(in: slot, from: &cursor, bytesMax: bytesMax, now: now) { id, key, info, value in
-                isOrdered = isOrdered && id.hash >= last && id.hash & 0xFFFF_FFFF == 0 && value.byteCount == info.valueBytes
+        var (last, isOrdered, repeats) = (UInt64(0), true, 0)
+        let valueBytesMax = pick(40_000)
+        for bucket in BucketIndex.all(of: slot) {
+            _ = store.readBucket(bucket, now: now, valueBytesMax: { valueBytesMax }) { id, key, info, value in
+                isOrdered = isOrdered && id.hash >= last && id.hash & 0xFFFF_FFFF == 0 && id.bucket == bucket
+                isOrdered = isOrdered && (info.valueBytes > valueBytesMax ? value == nil : value?.count == info.valueBytes)
                 last = id.hash
-                let key = key.withUnsafeBytes { TestKey(String(decoding: $0, as: UTF8.self), hash: id.hash, cache: id.cache) }
+                let key = TestKey(String(decoding: key, as: UTF8.self), hash: id.hash, cache: id.cache)
                 if seen.updateValue(info, forKey: key) != nil { repeats += 1 }
             }
-            if isFinished { break }
         }
         var expected: [TestKey: EntryInfo] = [:]
         for (key, entry) in model.held where key.id.slot == slot {
