@@ -25,7 +25,7 @@ extension CacheCore {
             let routing = peer.table.routing
             guard let owner = routing.owner(hash) else { return try await loadHere(key, hash) }
             if owner == peer.me {
-                try await peer.settled(hash)
+                guard try await peer.settled(hash) else { return try await loadHere(key, hash) }
                 guard peer.table.routing.owner(hash) == peer.me else { continue }
                 return try await findOwned(key, hash)
             }
@@ -87,7 +87,7 @@ extension CacheCore {
             "owner does not answer", metadata: [LogKey.peer.rawValue: "\(silent)", LogKey.cache.rawValue: "\(name)"])
         for holder in routing.holders(hash, copies: options.copies) where holder != silent {
             if holder == peer.me {
-                if var found = held(key, hash) {
+                if isServing(hash), var found = held(key, hash) {
                     found.source = .fallback
                     found.isCacheable = false
                     return found

@@ -43,7 +43,7 @@ extension CacheCore {
         let answer = await peer.call(holder, patience: patience) { id, milliseconds, frames in
             withRequest(.get, key) { request in
                 request.id = id
-                request.flags = .fallback
+                request.flags = [.fallback, .gathering]
                 request.deadlineMilliseconds = milliseconds
                 frames.append(request)
             }
@@ -90,11 +90,12 @@ extension CacheCore {
 }
 
 extension PeerCore {
-    /// Waits until the former owners of a key have answered, at most as long as they may take.
-    func settled(_ hash: UInt64) async throws {
+    /// Waits until the former owners of a key have answered, at most as long as they may take. False: they have not.
+    func settled(_ hash: UInt64) async throws -> Bool {
         let deadline = ClusterClock.monotonicNanoseconds &+ 600_000_000
         while replicator.serving(hash) == .claiming, ClusterClock.monotonicNanoseconds < deadline {
             try await Task.sleep(for: .milliseconds(2))
         }
+        return replicator.serving(hash) != .claiming
     }
 }

@@ -30,7 +30,9 @@ extension CacheCore {
                 throw PeerCacheError(.peerUnreachable, "no peer holds slots: all have weight 0")
             }
             if owner == peer.me {
-                try await peer.settled(hash)
+                guard try await peer.settled(hash) else {
+                    throw PeerCacheError(.peerUnreachable, "the owners of the key change too fast, or the former ones do not answer")
+                }
                 if let stamp = try await writeOwned(key, hash, content, routing, isLocal: true) { return stamp }
             } else {
                 dropNear(key, hash, below: nil)
@@ -130,7 +132,8 @@ extension CacheCore {
                     id(hash), key.bytes, keep: peer.tombstoneExpiry(), now: peer.clock.tick(), mint: { peer.mint(above: $0) })
             }
         }
-        guard result != .notHolder else { return nil }
+        // Whoever takes over asks this peer once it knows: what was stored here since is not with the new owner.
+        guard result != .notHolder, peer.table.routing.owner(hash) == peer.me else { return nil }
         dropNear(key, hash, below: stamp)
         invalidateElsewhere(key, stamp)
         return stamp
@@ -175,7 +178,9 @@ extension CacheCore {
             peer.replicator.missed(hash(key), by: holder)
             return false
         }
-        return response.status == .ok || response.status == .superseded
+        let isConfirmed = response.status == .ok || response.status == .superseded
+        if !isConfirmed { peer.replicator.missed(hash(key), by: holder) }
+        return isConfirmed
     }
 
     private func send(

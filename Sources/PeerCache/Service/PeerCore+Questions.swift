@@ -60,13 +60,15 @@ extension PeerCore {
     }
 
     private func pull(_ pull: PullRequest, isDoubtful: Bool, _ other: PeerID) async -> ReplicaMachine.Answer {
-        guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience), response.status == .ok,
-            let result = response.value.withUnsafeReadableBytes({ bytes in
+        guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience) else { return .none }
+        if response.status == .notHolder { return .notHeld }
+        guard response.status == .ok,
+            var result = response.value.withUnsafeReadableBytes({ bytes in
                 try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, pageContext())
             })
         else { return .none }
         count(result)
-        for key in result.deferred { await fetch(key, from: other) }
+        for (key, stamp) in result.deferred { result.bytes += await fetch(key, stamp, from: other) }
         for (bucket, floor) in result.floors { store.raiseFloor(of: bucket, to: floor) }
         return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
     }
@@ -76,24 +78,22 @@ extension PeerCore {
         counters.add(.pulledRefused, UInt64(result.refused))
     }
 
-    /// A value that was too long for a page.
-    private func fetch(_ key: HeldKey, from other: PeerID) async {
-        guard let cache = caches.first(where: { $0.index == key.cache }) else { return }
+    /// Fetches a value that was too long for a page. If it does not come, what is older here goes: it has been replaced.
+    /// - Returns: its bytes.
+    private func fetch(_ key: HeldKey, _ stamp: Stamp, from other: PeerID) async -> Int {
+        guard let cache = caches.first(where: { $0.index == key.cache }) else { return 0 }
         let hash = cache.hash(key.bytes)
-        guard case .held(let found) = await cache.fetch(key.bytes, hash, from: other, patience: Self.questionPatience) else { return }
-        cache.takeIn(found, key.bytes, hash)
+        if case .held(let found) = await cache.fetch(key.bytes, hash, from: other, patience: Self.questionPatience), found.stamp >= stamp {
+            cache.takeIn(found, key.bytes, hash)
+            return found.bytes.readableBytes
+        }
+        key.bytes.withUnsafeBytes { _ = store.drop(cache.id(hash), $0.bytes, below: stamp) }
+        return 0
     }
 
     private func compare(_ buckets: [BucketIndex], _ other: PeerID) async -> ReplicaMachine.Answer {
-        var summaries: [BucketSummary] = []
-        var (slot, own): (Int, [BucketSummary]) = (-1, [])
-        for bucket in buckets {
-            if bucket.slot != slot {
-                slot = bucket.slot
-                own = Slot(index: slot).map { store.summaries(of: $0, now: clock.tick()) } ?? []
-            }
-            if let summary = own.first(where: { $0.index == bucket }) { summaries.append(summary) }
-        }
+        let now = clock.tick()
+        let summaries = buckets.compactMap { store.summary(of: $0, now: now) }
         if summaries.isEmpty { return .differ([]) }
         guard let response = await request(.compare, PageWriter.compare(summaries), to: other, Self.questionPatience),
             response.status == .ok,
@@ -118,7 +118,8 @@ extension PeerCore {
         guard let result else { return .none }
         count(result)
         counters.add(.bucketsRepaired)
-        for key in result.deferred { await fetch(key, from: other) }
-        return .repaired(bytes: result.bytes)
+        var bytes = result.bytes
+        for (key, stamp) in result.deferred { bytes += await fetch(key, stamp, from: other) }
+        return .repaired(bytes: bytes)
     }
 }

@@ -7,6 +7,8 @@ final class Replicator: Sendable {
     private let machine: Lock<ReplicaMachine>
     /// ``Serving`` by slot, for every request to look at.
     private let servings: Servings
+    /// Calls that could not be made, as too much runs already; the machine hears of it with the next tick.
+    private let unmade = Lock<[ReplicaMachine.CallID]>([])
 
     init(me: PeerID, configuration: ReplicaConfiguration) {
         machine = Lock(ReplicaMachine(configuration, me: me))
@@ -50,9 +52,17 @@ final class Replicator: Sendable {
     /// Ticks until cancelled.
     func run(_ core: PeerCore) async {
         while !Task.isCancelled {
+            for id in takeUnmade() { handle(.answered(id, .none), core) }
             handle(.tick, core)
             let isBusy = machine.withLock { $0.isBusy }
             try? await Task.sleep(for: isBusy ? .milliseconds(10) : .milliseconds(100))
+        }
+    }
+
+    private func takeUnmade() -> [ReplicaMachine.CallID] {
+        unmade.withLock { ids in
+            defer { ids = [] }
+            return ids
         }
     }
 
@@ -75,7 +85,7 @@ final class Replicator: Sendable {
             switch effect {
             case .call(let id, let question, let other):
                 let isStarted = core.tasks.start { self.handle(.answered(id, await core.ask(question, of: other)), core) }
-                if isStarted == nil { handle(.answered(id, .none), core) }
+                if isStarted == nil { unmade.withLock { $0.append(id) } }
             case .synchronize(let other): core.synchronize(with: other)
             case .adopt, .forget, .release, .serve: break
             }

@@ -37,7 +37,10 @@ extension RequestServer {
     private func pull(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
         let pull = try PageReader.pull(request.value)
         let names = Dictionary(peer.caches.map { ($0.index, $0.nameBytes) }, uniquingKeysWith: { first, _ in first })
-        respond(request, peer.store.page(pull, now: peer.clock.tick()) { names[$0] ?? [] }, connection)
+        guard let page = peer.store.page(pull, now: peer.clock.tick(), name: { names[$0] ?? [] }) else {
+            return refuse(request, .notHolder, connection)
+        }
+        respond(request, page, connection)
     }
 
     private func compare(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {

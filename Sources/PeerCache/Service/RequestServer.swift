@@ -64,7 +64,10 @@ final class RequestServer: PeerRequestHandler {
     private func get(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
         let isFallback = request.flags.contains(.fallback)
         let routing = peer.table.routing
-        let serving = isFallback ? .open : peer.replicator.serving(hash)
+        var serving = peer.replicator.serving(hash)
+        if request.flags.contains(.gathering) { serving = .open }
+        // A copy that has missed something is no answer to a reader.
+        if isFallback, serving == .doubtful || serving == .kept { return refuse(request, .absent, connection) }
         guard isFallback || (routing.owner(hash) == peer.me && serving != .claiming) else {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }

@@ -39,7 +39,7 @@ package struct PageResult: Sendable {
     package var next = 0
     package var bytes = 0
     /// Too long for a page, newer than what is held: to be asked for one by one.
-    package var deferred: [HeldKey] = []
+    package var deferred: [(key: HeldKey, stamp: Stamp)] = []
     /// To be raised when those have come.
     package var floors: [(bucket: BucketIndex, floor: Stamp)] = []
     /// Refused: stamps from the future, keys of other slots.
@@ -84,18 +84,17 @@ extension ByteStore {
 
     private func takeIn(_ entry: WireEntry, _ id: KeyID, _ context: PageContext, _ result: inout PageResult) {
         if entry.kind != .deferred { return _ = take(entry, id, now: context.now) }
-        if wants(id, entry.key.bytes, stamp: entry.stamp) { result.deferred.append(HeldKey(cache: id.cache, bytes: Array(entry.key))) }
+        if wants(id, entry.key.bytes, stamp: entry.stamp) {
+            result.deferred.append((HeldKey(cache: id.cache, bytes: Array(entry.key)), entry.stamp))
+        }
     }
 
     /// Which of another holder's buckets differ from those here; what is not compared here does not.
     package func differences(from others: [BucketSummary], now: Tick, isComplete: (Slot) -> Bool) -> [BucketIndex] {
-        var (slot, own): (Int, [BucketSummary]) = (-1, [])
-        return others.compactMap { other in
-            if other.index.slot != slot {
-                slot = other.index.slot
-                own = Slot(index: slot).map { isComplete($0) ? summaries(of: $0, now: now) : [] } ?? []
+        others.compactMap { other in
+            guard let slot = Slot(index: other.index.slot), isComplete(slot), let mine = summary(of: other.index, now: now) else {
+                return nil
             }
-            guard let mine = own.first(where: { $0.index == other.index }) else { return nil }
             return mine.differs(from: other) ? other.index : nil
         }
     }

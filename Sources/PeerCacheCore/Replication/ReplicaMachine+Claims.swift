@@ -1,9 +1,9 @@
 /// Whoever becomes owner asks the former owners first: from their answers on they answer for the slot no more, and the clock of this peer
 /// is above every stamp that they minted (`CONTRACT.md` §5.3, I38). The answers also tell who holds what.
 extension ReplicaMachine {
-    enum Asking: Sendable {
+    enum Asking: Hashable, Sendable {
         case at(Instant)
-        case asked
+        case asked(CallID)
     }
 
     struct Claim: Sendable {
@@ -12,6 +12,10 @@ extension ReplicaMachine {
         var since: Instant
         /// Those that have not answered.
         var waiting = SortedMap<PeerID, Asking>()
+        /// Nobody has answered since the slots were looked at.
+        var isSettled = false
+        /// Somebody who is there did not answer in all the time.
+        var isUnanswered = false
     }
 
     /// Adds slots to the claim under way, under the placement of now.
@@ -42,16 +46,16 @@ extension ReplicaMachine {
     }
 
     mutating func claimAnswered(_ id: CallID, by peer: PeerID, _ answer: Answer, _ effects: inout [Effect]) {
-        if case .claimed(let answer) = answer, present.contains(peer) {
-            var merged = known[peer] ?? ClaimAnswer()
-            if let claim { merged.forget(claim.slots) }
-            merged.add(answer)
-            known[peer] = merged
-        }
-        guard claim != nil, claim?.waiting.contains(peer) == true else { return }
+        // An answer to an earlier claim says nothing of this one's slots.
+        guard let slots = claim?.slots, claim?.waiting[peer] == .asked(id) else { return }
         switch answer {
-        case .claimed:
+        case .claimed(let answer):
+            var merged = known[peer] ?? ClaimAnswer()
+            merged.forget(slots)
+            merged.add(answer.restricted(to: slots))
+            known[peer] = merged
             claim?.waiting[peer] = nil
+            claim?.isSettled = false
         case .disagrees:
             effects.append(.synchronize(peer))
             claim?.waiting[peer] = .at(now + configuration.claimEvery)
@@ -62,24 +66,28 @@ extension ReplicaMachine {
     mutating func advanceClaim(_ effects: inout [Effect]) {
         guard var claim else { return }
         let isOver = now - claim.since >= configuration.claimFor
-        claim.waiting.removeAll { peer, _ in isOver || !present.contains(peer) }
+        claim.waiting.removeAll { peer, _ in !present.contains(peer) }
+        if isOver, !claim.waiting.isEmpty {
+            claim.waiting = SortedMap()
+            claim.isUnanswered = true
+        }
         for (peer, next) in zip(claim.waiting.keys, claim.waiting.values) {
             guard case .at(let time) = next, time <= now else { continue }
-            claim.waiting[peer] = .asked
-            _ = ask(.claim(claim.slots, placement: claim.digest), .claim(peer), peer, &effects)
+            claim.waiting[peer] = .asked(ask(.claim(claim.slots, placement: claim.digest), .claim(peer), peer, &effects))
         }
         let isComplete = claim.waiting.isEmpty
         self.claim = claim
-        guard isComplete || now - claim.since >= configuration.claimTimeout else { return }
-        for slot in claim.slots.slots { settle(slot, isLast: isComplete, &effects) }
+        guard isComplete || (now - claim.since >= configuration.claimTimeout && !claim.isSettled) else { return }
+        self.claim?.isSettled = true
+        for slot in claim.slots.slots { settle(slot, isLast: isComplete, isUnanswered: claim.isUnanswered, &effects) }
         if isComplete { self.claim = nil }
     }
 
     /// The former owners have answered, or had the time to.
-    private mutating func settle(_ slot: Slot, isLast: Bool, _ effects: inout [Effect]) {
+    private mutating func settle(_ slot: Slot, isLast: Bool, isUnanswered: Bool, _ effects: inout [Effect]) {
         let wasClaiming = claiming.contains(slot)
         claiming.remove(slot)
-        if isWaiting(slot) { chooseSources(slot, isLast: isLast, &effects) }
+        if isWaiting(slot) { chooseSources(slot, isLast: isLast, isUnanswered: isUnanswered, &effects) }
         if wasClaiming {
             effects.append(.serve(slot, serving(slot)))
             if contents[slot.index] == .complete { own(slot) }

@@ -17,8 +17,7 @@ extension ReplicaMachine {
         known.removeAll { peer, _ in !present.contains(peer) }
         dirty.removeAll { peer, _ in !present.contains(peer) }
         unchecked.removeAll { peer, _ in !present.contains(peer) }
-        // What others were to fetch after an earlier change has been written without this peer since.
-        letGoOfUnneeded(&effects)
+        letGoOfUnneeded()
         let mine = (before.index(of: me), next.index(of: me))
         // Whoever meets others for the first time has owned everything on its own, and so may they.
         let wasAlone = before.members.count <= 1 && next.members.count > 1
@@ -33,6 +32,7 @@ extension ReplicaMachine {
             let leaves = beforeCopies.contains { old < $0 && !(copies.contains($0) && new < $0) }
             if new < copiesMax { wanted.insert(slot) } else { wanted.remove(slot) }
             if enters || (wasAlone && new < copiesMax) {
+                stopFetching(slot)
                 if contents[index] == .absent { effects.append(.adopt(slot)) }
                 // Entries of before, without what was written elsewhere meanwhile.
                 contents[index] = isAlone ? .complete : contents[index] == .absent ? .gaining : .regaining
@@ -43,7 +43,13 @@ extension ReplicaMachine {
                 if new >= copiesMax { stopFetching(slot) }
                 let owner = next.owner(of: slot)
                 let hadIt = owner.map { owner in before.peers(of: slot, copies: beforeCopies.last ?? 0).contains(owner) } ?? true
-                if old != 0, hadIt { lost.slots.insert(slot) } else { owed.slots.insert(slot) }
+                if kept.contains(where: { $0.slots.contains(slot) }) {
+                    // Somebody is still to fetch it.
+                } else if next.isEmpty || (old != 0 && hadIt) {
+                    lost.slots.insert(slot)
+                } else {
+                    owed.slots.insert(slot)
+                }
             }
             if contents[index] == .absent { owned.remove(slot) }
             if new == 0 {
@@ -61,7 +67,6 @@ extension ReplicaMachine {
             if old != new || enters || wasAlone { effects.append(.serve(slot, serving(slot))) }
         }
         for batch in [lost, owed] where !batch.slots.isEmpty { kept.append(batch) }
-        limitKept(&effects)
         dropSourcesThatWent(&effects)
         beginClaim(claimed, &effects)
     }
@@ -80,6 +85,8 @@ extension ReplicaMachine {
     mutating func returned(_ effects: inout [Effect]) {
         guard !present.isEmpty else { return }
         var claimed = SlotSet()
+        sources = SortedMap()
+        sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
         for slot in wanted.slots {
             contents[slot.index] = .regaining
             claimed.insert(slot)

@@ -82,7 +82,7 @@ extension ReplicaMachine {
     mutating func compared(_ buckets: [BucketIndex], with peer: PeerID, isSecond: Bool, _ answer: Answer) {
         guard case .differ(let found) = answer else {
             // Nobody knows: once more later.
-            for bucket in buckets { if let slot = Slot(index: bucket.slot) { markDirty(slot, at: peer) } }
+            for bucket in buckets { if let slot = Slot(index: bucket.slot) { check(slot, at: peer) } }
             return
         }
         let asked = Set(buckets)  // asked for membership, never iterated

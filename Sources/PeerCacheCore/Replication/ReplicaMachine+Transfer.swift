@@ -8,7 +8,6 @@ extension ReplicaMachine {
         /// Where to go on in the slot that is next.
         var bucket = 0
         var call: CallID?
-        var failures = 0
         var retryAt: Instant?
 
         var rest: ArraySlice<Slot> { slots[first...] }
@@ -19,6 +18,7 @@ extension ReplicaMachine {
             guard let position = rest.firstIndex(of: slot) else { return }
             if position == first { bucket = 0 }
             slots.remove(at: position)
+            call = nil  // what is under way may bring a page of it that is not for what comes next
         }
 
         /// The first `count` of these slots are done, and `next` is where the one behind them goes on. Some may have been removed meanwhile.
@@ -40,10 +40,12 @@ extension ReplicaMachine {
     // MARK: Fetching
 
     /// One source that holds everything, preferably the last owner, and all that hold something newer than it perhaps.
-    mutating func chooseSources(_ slot: Slot, isLast: Bool, _ effects: inout [Effect]) {
-        var chosen = wholeHolder(of: slot).map { [$0] } ?? []
-        for (peer, answer) in zip(known.keys, known.values) where answer.partial.contains(slot) { chosen.append(peer) }
+    mutating func chooseSources(_ slot: Slot, isLast: Bool, isUnanswered: Bool, _ effects: inout [Effect]) {
+        let chosen = holders(of: slot)
+        merged.remove(slot)
         if chosen.isEmpty {
+            // All say that they have nothing: what is here is all there is.
+            if isLast, !isUnanswered { merged.insert(slot) }
             if isLast { complete(slot, &effects) }
             return
         }
@@ -66,15 +68,19 @@ extension ReplicaMachine {
     mutating func pulled(_ id: CallID, from peer: PeerID, _ request: PullRequest, _ answer: Answer, _ effects: inout [Effect]) {
         guard sources[peer]?.call == id else { return }
         sources.change(peer) { $0.call = nil }
+        if case .notHeld = answer, let slot = request.slots.first { return lacks(slot, peer, &effects) }
         guard case .pulled(let count, let next, let bytes) = answer, count > 0 || next > request.bucket, count <= request.slots.count else {
-            return failed(peer, &effects)
+            sources.change(peer) { $0.retryAt = now + configuration.retryAfter }
+            return
         }
         allowance -= bytes
         sources.change(peer) { source in
-            source.failures = 0
             source.finish(request.slots, count: count, next: next)
         }
-        for slot in request.slots.prefix(count) { sourceIsDone(slot, &effects) }
+        for slot in request.slots.prefix(count) {
+            merged.insert(slot)
+            sourceIsDone(slot, &effects)
+        }
     }
 
     private mutating func sourceIsDone(_ slot: Slot, _ effects: inout [Effect]) {
@@ -84,32 +90,36 @@ extension ReplicaMachine {
     }
 
     private mutating func complete(_ slot: Slot, _ effects: inout [Effect]) {
+        if contents[slot.index] == .regaining, !merged.contains(slot) {
+            // Nobody could say what of it is still true.
+            effects += [.forget(slot), .adopt(slot)]
+        }
         contents[slot.index] = .complete
         effects.append(.serve(slot, serving(slot)))
         own(slot)
     }
 
-    /// The source did not answer: again in a while, or the others must do.
-    private mutating func failed(_ peer: PeerID, _ effects: inout [Effect]) {
-        let failures = sources.change(peer) { source -> Int in
-            source.failures += 1
-            source.retryAt = now + configuration.retryAfter
-            return source.failures
+    /// The source has let the slot go.
+    private mutating func lacks(_ slot: Slot, _ peer: PeerID, _ effects: inout [Effect]) {
+        sources.change(peer) { $0.remove(slot) }
+        known.change(peer) { $0.forget(SlotSet([slot])) }
+        replaceSource(of: slot, &effects)
+    }
+
+    /// Another one, or the rest must do.
+    private mutating func replaceSource(of slot: Slot, _ effects: inout [Effect]) {
+        if let other = wholeHolder(of: slot), sources[other]?.rest.contains(slot) != true {
+            enqueue(slot, from: other)
+        } else {
+            sourceIsDone(slot, &effects)
         }
-        if let failures, failures >= configuration.failuresMax { giveUp(peer, &effects) }
     }
 
     private mutating func giveUp(_ peer: PeerID, _ effects: inout [Effect]) {
         guard let source = sources[peer] else { return }
         sources[peer] = nil
         known[peer] = nil
-        for slot in source.rest {
-            if let other = wholeHolder(of: slot), sources[other]?.rest.contains(slot) != true {
-                enqueue(slot, from: other)
-            } else {
-                sourceIsDone(slot, &effects)
-            }
-        }
+        for slot in source.rest { replaceSource(of: slot, &effects) }
     }
 
     mutating func dropSourcesThatWent(_ effects: inout [Effect]) {
@@ -151,15 +161,16 @@ extension ReplicaMachine {
     /// The slot is held again: nothing is given away.
     mutating func release(_ slot: Slot) {
         for position in kept.indices { kept[position].slots.remove(slot) }
+        unneeded.remove(slot)
     }
 
     /// The owner of these slots has answered what it holds of them.
-    mutating func ownerAnswered(_ peer: PeerID, _ answer: Answer, _ effects: inout [Effect]) {
+    mutating func ownerAnswered(_ peer: PeerID, _ answer: Answer) {
         guard case .claimed(let answer) = answer else { return }
         for position in kept.indices where kept[position].isOwed {
             for slot in kept[position].slots.intersection(answer.complete).slots where placement.owner(of: slot) == peer {
                 kept[position].slots.remove(slot)
-                letGo(slot, &effects)
+                unneeded.insert(slot)
             }
         }
     }
@@ -168,10 +179,17 @@ extension ReplicaMachine {
         for position in kept.indices {
             let limit = kept[position].isOwed ? configuration.keepAtMost : configuration.keepFor
             guard now - kept[position].since >= limit else { continue }
-            for slot in kept[position].slots.slots { letGo(slot, &effects) }
+            unneeded.formUnion(kept[position].slots)
             kept[position].slots = SlotSet()
         }
         kept.removeAll { $0.slots.isEmpty }
+        if !unneeded.isEmpty {
+            // Some at a time: forgetting takes as long as there are entries, and others wait for this machine.
+            for slot in unneeded.slots.prefix(Self.letGoMax) {
+                unneeded.remove(slot)
+                letGo(slot, &effects)
+            }
+        }
         guard !kept.isEmpty, askOwnersAt.map({ $0 <= now }) ?? true else { return }
         askOwnersAt = now + configuration.askOwnersEvery
         var slots = SortedMap<PeerID, SlotSet>()
@@ -181,20 +199,18 @@ extension ReplicaMachine {
             }
         }
         for (owner, slots) in zip(slots.keys, slots.values) {
-            _ = ask(.claim(slots, placement: placement.digest), .status(owner), owner, &effects)
+            _ = ask(.claim(slots, placement: placement.digest), .status(owner, placement: placement.digest), owner, &effects)
         }
     }
 
-    mutating func letGoOfUnneeded(_ effects: inout [Effect]) {
-        for batch in kept where !batch.isOwed { for slot in batch.slots.slots { letGo(slot, &effects) } }
+    private static let letGoMax = 256
+
+    /// What others were to fetch after an earlier change has been written without this peer since.
+    mutating func letGoOfUnneeded() {
+        for batch in kept where !batch.isOwed { unneeded.formUnion(batch.slots) }
         kept.removeAll { !$0.isOwed }
-    }
-
-    /// At most so many placements' losses are kept apart; older ones go at once.
-    mutating func limitKept(_ effects: inout [Effect]) {
-        while kept.count > 32 {
-            for slot in kept.removeFirst().slots.slots { letGo(slot, &effects) }
-        }
+        // At most so many placements' losses are kept apart.
+        while kept.count > 32 { unneeded.formUnion(kept.removeFirst().slots) }
     }
 
     private mutating func letGo(_ slot: Slot, _ effects: inout [Effect]) {

@@ -37,11 +37,15 @@ package struct ReplicaMachine: Sendable {
     var sources = SortedMap<PeerID, Source>()
     /// Sources that a slot still waits for.
     var sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
+    /// Slots that some source has been merged into.
+    var merged = SlotSet()
     var allowance: Int
     var allowanceAt: Instant?
 
     // What was lost.
     var kept: [Kept] = []
+    /// To be let go, some with each input.
+    var unneeded = SlotSet()
     var askOwnersAt: Instant?
 
     // Repair.
@@ -68,7 +72,7 @@ package struct ReplicaMachine: Sendable {
 
     /// Takes one input and appends what the shell must do.
     ///
-    /// O(1) but for a placement, O(slots), and a tick, O(members + slots that moved).
+    /// O(slots that move) where a claim is answered, else O(members); a placement O(slots).
     package mutating func handle(_ input: Input, now time: Instant, into effects: inout [Effect]) {
         now = max(now, time)
         switch input {
@@ -102,17 +106,14 @@ package struct ReplicaMachine: Sendable {
     /// Whether a slot may be compared: all that there is is here.
     package func isComplete(_ slot: Slot) -> Bool { contents[slot.index] == .complete }
 
-    /// Who to ask for a key of a slot that is not complete here: the last owner, and if that is not complete either, whoever is. What the
-    /// first ones dropped or removed counts against what the later ones hold.
+    /// Who to ask for a key of a slot that is not complete here: the last owner that holds all that there was, and all that took writes
+    /// since. What any of them dropped or removed counts against what the others hold.
     package func holders(of slot: Slot) -> [PeerID] {
-        var (last, since): (PeerID?, UInt64) = (nil, 0)
-        for (peer, answer) in zip(known.keys, known.values) where present.contains(peer) {
-            let owned = answer.owned(slot)
-            if owned > since { (last, since) = (peer, owned) }
+        var holders = wholeHolder(of: slot).map { [$0] } ?? []
+        for (peer, answer) in zip(known.keys, known.values) where answer.partial.contains(slot) && present.contains(peer) {
+            holders.append(peer)
         }
-        let whole = wholeHolder(of: slot)
-        guard let last, last != whole else { return whole.map { [$0] } ?? [] }
-        return [last] + (whole.map { [$0] } ?? [])
+        return holders
     }
 
     /// Of those that hold all that there is, the last owner.
@@ -139,13 +140,13 @@ package struct ReplicaMachine: Sendable {
     package var dirtyCount: Int { dirty.values.reduce(0) { $0 + $1.count } }
 
     /// Something is under way that wants ticks every few milliseconds.
-    package var isBusy: Bool { claim != nil || !sources.isEmpty || owedCount > 0 || !suspects.isEmpty }
+    package var isBusy: Bool { claim != nil || !sources.isEmpty || owedCount > 0 || !unneeded.isEmpty || !suspects.isEmpty }
 
     // MARK: Calls
 
     enum Call: Sendable {
         case claim(PeerID)
-        case status(PeerID)
+        case status(PeerID, placement: UInt64)
         case pull(PeerID, PullRequest)
         case compare(PeerID, [BucketIndex], isSecond: Bool)
         case repair(PeerID, BucketIndex)
@@ -161,10 +162,12 @@ package struct ReplicaMachine: Sendable {
     private mutating func answered(_ id: CallID, _ answer: Answer, _ effects: inout [Effect]) {
         switch calls.removeValue(forKey: id) {
         case .claim(let peer): claimAnswered(id, by: peer, answer, &effects)
-        case .status(let peer): ownerAnswered(peer, answer, &effects)
+        case .status(let peer, let digest): if digest == placement.digest { ownerAnswered(peer, answer) }
         case .pull(let peer, let request): pulled(id, from: peer, request, answer, &effects)
         case .compare(let peer, let buckets, let isSecond): compared(buckets, with: peer, isSecond: isSecond, answer)
-        case .repair: repairsRunning -= 1
+        case .repair:
+            repairsRunning -= 1
+            if case .repaired(let bytes) = answer { allowance -= bytes }
         case nil: break
         }
     }

@@ -14,6 +14,13 @@ package struct ClaimAnswer: Hashable, Sendable {
     /// Since when it has owned the slot; 0: it has not.
     func owned(_ slot: Slot) -> UInt64 { owned.reduce(0) { $1.slots.contains(slot) ? max($0, $1.since) : $0 } }
 
+    /// A peer cannot make another keep more than was asked for.
+    func restricted(to slots: SlotSet) -> ClaimAnswer {
+        ClaimAnswer(
+            complete: complete.intersection(slots), partial: partial.intersection(slots),
+            owned: owned.map { Ownership(since: $0.since, slots: $0.slots.intersection(slots)) }.filter { !$0.slots.isEmpty })
+    }
+
     mutating func forget(_ slots: SlotSet) {
         complete.subtract(slots)
         partial.subtract(slots)
@@ -84,8 +91,7 @@ package struct ReplicaConfiguration: Hashable, Sendable {
     package var claimEvery: Duration = .milliseconds(10)
     /// Bytes of pages per second, of all transfers to this peer together.
     package var transferBytesPerSecond = 64 << 20
-    /// Failures in a row after which another holder is asked.
-    package var failuresMax = 8
+    /// A holder that did not answer is asked again after so long, as long as it is a member.
     package var retryAfter: Duration = .milliseconds(250)
     /// A lost slot whose new owner held it before is kept so long, one whose owner must fetch it until that is done, but not longer than so.
     package var keepFor: Duration = .seconds(10)
@@ -134,6 +140,8 @@ extension ReplicaMachine {
         case disagrees
         /// The page has been taken in.
         case pulled(slots: Int, next: Int, bytes: Int)
+        /// The other does not hold the first of the slots, and says nothing of it.
+        case notHeld
         case differ([BucketIndex])
         case repaired(bytes: Int)
         /// None came, or an unusable one.

@@ -50,20 +50,18 @@ extension ByteStore {
         }
     }
 
-    /// Digest and floor of each bucket of a slot; none when it is absent. O(entries of the slot).
-    package func summaries(of slot: Slot, now: Tick) -> [BucketSummary] {
-        BucketIndex.all(of: slot).compactMap { bucket in
-            var digest = BucketDigest()
-            let floor = readBucket(bucket, now: now, valueBytesMax: { 0 }) { id, _, info, _ in
-                digest.toggle(hash: UInt32(truncatingIfNeeded: id.hash >> 32), stamp: info.stamp, isTombstone: info.isTombstone)
-            }
-            return floor.map { BucketSummary(index: bucket, floor: $0, digest: digest) }
+    /// Digest and floor of a bucket; nil when its slot is absent. O(entries of the bucket).
+    package func summary(of bucket: BucketIndex, now: Tick) -> BucketSummary? {
+        var digest = BucketDigest()
+        let floor = readBucket(bucket, now: now, valueBytesMax: { 0 }) { id, _, info, _ in
+            digest.toggle(hash: UInt32(truncatingIfNeeded: id.hash >> 32), stamp: info.stamp, isTombstone: info.isTombstone)
         }
+        return floor.map { BucketSummary(index: bucket, floor: $0, digest: digest) }
     }
 
-    /// The page that answers a pull: whole buckets, each as of one moment.
+    /// The page that answers a pull: whole buckets, each as of one moment, up to the first slot that is absent. Nil: that is the first one.
     /// - Parameter name: of a cache, as it goes on the wire.
-    package func page(_ request: PullRequest, now: Tick, name: (CacheIndex) -> [UInt8]) -> [UInt8] {
+    package func page(_ request: PullRequest, now: Tick, name: (CacheIndex) -> [UInt8]) -> [UInt8]? {
         var page = PageBuilder()
         var bucket = request.bucket
         for (position, slot) in request.slots.enumerated() {
@@ -73,7 +71,8 @@ extension ByteStore {
                     let floor = readBucket(index, now: now, valueBytesMax: { page.valueBytesMax }) { id, key, info, value in
                         page.add(id.cache, key, value, info) { name(id.cache) }
                     }
-                    page.end(index, floor: floor ?? .zero)
+                    guard let floor else { return position == 0 ? nil : page.finish(slots: position, next: 0) }
+                    page.end(index, floor: floor)
                 }
                 bucket += 1
                 if request.isBucketOnly { return page.finish(slots: 1, next: 0) }

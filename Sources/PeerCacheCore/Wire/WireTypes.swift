@@ -37,8 +37,10 @@ package struct RequestFlags: OptionSet, Sendable {
     package static let tombstone = RequestFlags(rawValue: 2)
     /// `apply`: the content came from a loader and competes for admission.
     package static let fill = RequestFlags(rawValue: 4)
+    /// With `fallback`: the asker gathers the slot, so whatever is held is of use, and so is the stamp of what was dropped or removed.
+    package static let gathering = RequestFlags(rawValue: 8)
     /// Every bit this version knows.
-    package static let all: RequestFlags = [.fallback, .tombstone, .fill]
+    package static let all: RequestFlags = [.fallback, .tombstone, .fill, .gathering]
 }
 
 /// How a request ended. Numbers are on the wire: added, never changed.

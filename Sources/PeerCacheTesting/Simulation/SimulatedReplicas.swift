@@ -244,10 +244,7 @@ package struct SimulatedReplicas {
             case .claim(let slots, let digest): send(index, to, .question(id, PageWriter.claim(slots), .claim(digest)))
             case .pull(let pull, let isDoubtful): send(index, to, .question(id, PageWriter.pull(pull), .pull(pull, isDoubtful)))
             case .compare(let buckets):
-                let wanted = Set(buckets), slots = SlotSet(buckets.compactMap { Slot(index: $0.slot) })
-                let own = slots.slots.flatMap { peers[index].store.summaries(of: $0, now: tick(index)) }.filter {
-                    wanted.contains($0.index)
-                }
+                let own = buckets.compactMap { peers[index].store.summary(of: $0, now: tick(index)) }
                 send(index, to, .question(id, PageWriter.compare(own), .compare))
             case .repair(let bucket):
                 guard let slot = Slot(index: bucket.slot) else { continue }
@@ -307,7 +304,13 @@ package struct SimulatedReplicas {
             }
         }
         for (key, stamp, row) in shipped { send(index, other, .apply(key: key, stamp, row: row)) }
-        if bytes == nil, case .claim = question { result = .disagrees }
+        if bytes == nil {
+            switch question {
+            case .claim: result = .disagrees
+            case .pull: result = .notHeld
+            case .compare, .repair: break
+            }
+        }
         step(index, .answered(id, result))
     }
 }

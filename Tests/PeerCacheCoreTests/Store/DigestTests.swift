@@ -5,6 +5,10 @@ import Testing
 @Suite struct DigestTests {
     typealias Fixture = StoreFixture
 
+    private func summaries(_ fixture: Fixture) -> [BucketSummary] {
+        BucketIndex.all(of: fixture.slot).compactMap { fixture.store.summary(of: $0, now: Fixture.now) }
+    }
+
     /// Two holders of the same entries agree, in whatever order they came, and however late one of them heard of the newest.
     @Test(arguments: Seeds.chosen(1...5))
     func holdersOfTheSameEntriesAgree(seed: UInt64) throws {
@@ -27,12 +31,12 @@ import Testing
             }
             writes.shuffle(using: &random)
         }
-        let digests = [one, other].map { $0.store.summaries(of: $0.slot, now: Fixture.now) }
+        let digests = [one, other].map(summaries)
         #expect(digests[0].count == 8)
         for (left, right) in zip(digests[0], digests[1]) { #expect(!left.differs(from: right), "PEERCACHE_SEED=\(seed)") }
         // One of them hears of one thing more.
         one.apply(one.key("another"), Fixture.stamp(40 * 65_536 + 1))
-        let after = one.store.summaries(of: one.slot, now: Fixture.now)
+        let after = summaries(one)
         #expect(zip(after, digests[1]).count { $0.differs(from: $1) && $1.differs(from: $0) } == 1, "PEERCACHE_SEED=\(seed)")
         for fixture in [one, other] { #expect(fixture.store.checkInvariants() == nil) }
     }
