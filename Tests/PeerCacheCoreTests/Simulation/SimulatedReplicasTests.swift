@@ -3,11 +3,11 @@ import Testing
 
 /// Slots move while keys are written and read: no read is older than what was written before it began, and in the end all holders agree.
 @Suite struct SimulatedReplicasTests {
-    @Test(arguments: Seeds.chosen(1...6)) func deploysAndCrashes(seed: UInt64) throws { try expectNoProblem(seed) }
+    @Test(arguments: Seeds.chosen(1...3)) func deploysAndCrashes(seed: UInt64) throws { try expectNoProblem(seed) }
 
-    /// Once each: a peer that lost a slot long ago answered for it (28, 116, 139, 191); a slot that came back was owed for ever (25, 41, 125);
-    /// a copy stayed behind (1528).
-    @Test(arguments: [25, 28, 41, 116, 125, 139, 191, 1528] as [UInt64]) func onceBroken(seed: UInt64) throws { try expectNoProblem(seed) }
+    /// Once each: a peer that lost a slot long ago answered for it (28; also 116, 139, 191); a slot that came back was owed for ever (41;
+    /// also 25, 125); a copy stayed behind (1528). Thousands of seeds take minutes in a release build: `peercache-bench replicas`.
+    @Test(arguments: [28, 41, 1528] as [UInt64]) func onceBroken(seed: UInt64) throws { try expectNoProblem(seed) }
 
     private func expectNoProblem(_ seed: UInt64) throws {
         var simulation = try SimulatedReplicas(.init(mixed: seed))

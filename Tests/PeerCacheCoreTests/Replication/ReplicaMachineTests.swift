@@ -1,0 +1,122 @@
+import PeerCacheCore
+import Testing
+
+/// Directed schedules for the machine alone: what others answer is what the test says.
+@Suite struct ReplicaMachineTests {
+    private static func peer(_ number: UInt64) -> PeerID { PeerID(high: number, low: number) }
+    private let me = Self.peer(1), other = Self.peer(2), third = Self.peer(3)
+
+    /// A machine, its time, and what it wants to have done.
+    private struct Bench {
+        var machine: ReplicaMachine
+        var effects: [ReplicaMachine.Effect] = []
+        var now: Int64 = 0
+
+        init(_ me: PeerID) { machine = ReplicaMachine(me: me) }
+
+        mutating func handle(_ input: ReplicaMachine.Input, after milliseconds: Int64 = 1) {
+            now += milliseconds * 1_000_000
+            machine.handle(input, now: Instant(nanoseconds: now, hlc: UInt64(now)), into: &effects)
+        }
+
+        /// The calls that were asked for since the last look.
+        mutating func takeCalls() -> [(id: ReplicaMachine.CallID, question: ReplicaMachine.Question, peer: PeerID)] {
+            defer { effects = [] }
+            return effects.compactMap { if case .call(let id, let question, let peer) = $0 { (id, question, peer) } else { nil } }
+        }
+    }
+
+    private func placement(_ peers: [PeerID], digest: UInt64) throws -> Placement {
+        try Placement.build(members: peers.map { PlacementMember(id: $0) }, digest: digest, ranks: 7)
+    }
+
+    private func slots(of peer: PeerID, _ placement: Placement) -> SlotSet {
+        SlotSet((0..<Slot.count).compactMap(Slot.init(index:)).filter { placement.owner(of: $0) == peer })
+    }
+
+    private func claimed(_ question: ReplicaMachine.Question) -> SlotSet? { if case .claim(let slots, _) = question { slots } else { nil } }
+
+    /// What a former owner said under an earlier placement says nothing of the slots claimed since.
+    @Test func aLateAnswerToAnEarlierClaimDoesNotCount() throws {
+        var bench = Bench(me)
+        let first = try placement([me, other], digest: 1), second = try placement([me, other, third], digest: 2)
+        bench.handle(.placement(first, present: [other], copies: [1]))
+        let early = try #require(bench.takeCalls().first)
+        bench.handle(.placement(second, present: [other, third], copies: [1]))
+        let late = bench.takeCalls()
+        #expect(Set(late.map(\.peer)) == [other, third])
+        bench.handle(.answered(early.id, .claimed(ClaimAnswer())))
+        let mine = slots(of: me, second)
+        #expect(bench.machine.unsettledCount >= mine.count, "nothing is settled by it")
+        for call in late { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
+        #expect(bench.machine.unsettledCount == 0)
+    }
+
+    /// Pages are asked for at the peer that owned the slots last, and lost slots stay until their owner has them.
+    @Test func whoOwnedLastIsAskedAndWhatIsOwedIsKept() throws {
+        var bench = Bench(me)
+        let two = try placement([other, third], digest: 1), three = try placement([me, other, third], digest: 2)
+        bench.handle(.placement(three, present: [other, third], copies: [1]))
+        let mine = slots(of: me, three)
+        for call in bench.takeCalls() {
+            let slots = try #require(claimed(call.question))
+            let owned = SlotSet(slots.slots.filter { two.owner(of: $0) == call.peer })
+            // Both hold everything; one of them has owned it.
+            let answer = ClaimAnswer(complete: slots, owned: [Ownership(since: 5, slots: owned)])
+            bench.handle(.answered(call.id, .claimed(answer)))
+        }
+        var pulled = SlotSet()
+        for _ in 0..<Slot.count {
+            let pulls = bench.takeCalls()
+            if pulls.isEmpty { break }
+            for call in pulls {
+                guard case .pull(let request, _) = call.question else { continue }
+                for slot in request.slots {
+                    #expect(two.owner(of: slot) == call.peer)
+                    pulled.insert(slot)
+                }
+                bench.handle(.answered(call.id, .pulled(slots: request.slots.count, next: 0, bytes: 100)), after: 10)
+            }
+        }
+        #expect(pulled == mine)
+        #expect(bench.machine.unsettledCount == 0)
+        // It leaves: everything is owed until the new owners say that they have it.
+        bench.handle(.placement(two, present: [other, third], copies: [1]))
+        #expect(bench.machine.owedCount == mine.count)
+        bench.handle(.tick, after: 200)
+        for call in bench.takeCalls() {
+            guard let slots = claimed(call.question) else { continue }
+            bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots))))
+        }
+        #expect(bench.machine.owedCount == 0)
+    }
+
+    /// A page that was under way when a slot was lost and regained does not complete it.
+    @Test func aPageFromBeforeALossDoesNotCount() throws {
+        var bench = Bench(me)
+        let two = try placement([other, third], digest: 1), three = try placement([me, other, third], digest: 2)
+        func answerClaims() throws -> [(id: ReplicaMachine.CallID, question: ReplicaMachine.Question, peer: PeerID)] {
+            for call in bench.takeCalls() {
+                guard let slots = claimed(call.question) else { continue }
+                bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots))))
+            }
+            return bench.takeCalls()
+        }
+        bench.handle(.placement(three, present: [other, third], copies: [1]))
+        let early = try #require(try answerClaims().first)
+        bench.handle(.placement(two, present: [other, third], copies: [1]))
+        bench.handle(.placement(try placement([me, other, third], digest: 3), present: [other, third], copies: [1]))
+        _ = try answerClaims()
+        let before = bench.machine.unsettledCount
+        bench.handle(.answered(early.id, .pulled(slots: 64, next: 0, bytes: 100)))
+        #expect(bench.machine.unsettledCount == before && before == slots(of: me, three).count)
+    }
+
+    /// Nobody is left to hand over to.
+    @Test func theLastPeerOwesNothing() throws {
+        var bench = Bench(me)
+        bench.handle(.placement(try placement([me], digest: 1), present: [], copies: [2]))
+        bench.handle(.placement(.empty, present: [], copies: [2]))
+        #expect(bench.machine.owedCount == 0)
+    }
+}
