@@ -87,6 +87,7 @@ package enum PageWriter {
 
     private static func packed(_ message: UnsafePointer<ProtobufCMessage>) -> [UInt8] {
         let count = protobuf_c_message_get_packed_size(message)
+        if count == 0 { return [] }  // writing the length of all empty arrays' shared storage counts as a race
         return [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             if let base = buffer.baseAddress { protobuf_c_message_pack(message, base) }
             initialized = count

@@ -158,6 +158,7 @@ package struct PageBuilder: ~Copyable {
 
 extension [UInt8] {
     mutating func append(_ count: Int, _ write: (UnsafeMutableRawPointer) -> Void) {
+        if count == 0 { return }
         self += [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             if let base = buffer.baseAddress { write(UnsafeMutableRawPointer(base)) }
             initialized = count
