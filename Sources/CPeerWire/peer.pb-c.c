@@ -862,6 +862,141 @@ void   peercache__differences__free_unpacked
   assert(message->base.descriptor == &peercache__differences__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   peercache__seal__init
+                     (Peercache__Seal         *message)
+{
+  static const Peercache__Seal init_value = PEERCACHE__SEAL__INIT;
+  *message = init_value;
+}
+size_t peercache__seal__get_packed_size
+                     (const Peercache__Seal *message)
+{
+  assert(message->base.descriptor == &peercache__seal__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__seal__pack
+                     (const Peercache__Seal *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__seal__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__seal__pack_to_buffer
+                     (const Peercache__Seal *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__seal__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Seal *
+       peercache__seal__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Seal *)
+     protobuf_c_message_unpack (&peercache__seal__descriptor,
+                                allocator, len, data);
+}
+void   peercache__seal__free_unpacked
+                     (Peercache__Seal *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__seal__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__open_list__init
+                     (Peercache__OpenList         *message)
+{
+  static const Peercache__OpenList init_value = PEERCACHE__OPEN_LIST__INIT;
+  *message = init_value;
+}
+size_t peercache__open_list__get_packed_size
+                     (const Peercache__OpenList *message)
+{
+  assert(message->base.descriptor == &peercache__open_list__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__open_list__pack
+                     (const Peercache__OpenList *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__open_list__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__open_list__pack_to_buffer
+                     (const Peercache__OpenList *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__open_list__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__OpenList *
+       peercache__open_list__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__OpenList *)
+     protobuf_c_message_unpack (&peercache__open_list__descriptor,
+                                allocator, len, data);
+}
+void   peercache__open_list__free_unpacked
+                     (Peercache__OpenList *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__open_list__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
+void   peercache__seal_answer__init
+                     (Peercache__SealAnswer         *message)
+{
+  static const Peercache__SealAnswer init_value = PEERCACHE__SEAL_ANSWER__INIT;
+  *message = init_value;
+}
+size_t peercache__seal_answer__get_packed_size
+                     (const Peercache__SealAnswer *message)
+{
+  assert(message->base.descriptor == &peercache__seal_answer__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__seal_answer__pack
+                     (const Peercache__SealAnswer *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__seal_answer__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__seal_answer__pack_to_buffer
+                     (const Peercache__SealAnswer *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__seal_answer__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__SealAnswer *
+       peercache__seal_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__SealAnswer *)
+     protobuf_c_message_unpack (&peercache__seal_answer__descriptor,
+                                allocator, len, data);
+}
+void   peercache__seal_answer__free_unpacked
+                     (Peercache__SealAnswer *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__seal_answer__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 static const ProtobufCFieldDescriptor peercache__peer_frame__field_descriptors[9] =
 {
   {
@@ -2817,5 +2952,327 @@ const ProtobufCMessageDescriptor peercache__differences__descriptor =
   peercache__differences__field_indices_by_name,
   1,  peercache__differences__number_ranges,
   (ProtobufCMessageInit) peercache__differences__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__seal__field_descriptors[6] =
+{
+  {
+    "copies",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Seal, copies),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "read_from",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Seal, read_from),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "acked_by",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Seal, acked_by),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slots",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Seal, slots),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "query",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Seal, query),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lists",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__Seal, n_lists),
+    offsetof(Peercache__Seal, lists),
+    &peercache__open_list__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__seal__field_indices_by_name[] = {
+  2,   /* field[2] = acked_by */
+  0,   /* field[0] = copies */
+  5,   /* field[5] = lists */
+  4,   /* field[4] = query */
+  1,   /* field[1] = read_from */
+  3,   /* field[3] = slots */
+};
+static const ProtobufCIntRange peercache__seal__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 6 }
+};
+const ProtobufCMessageDescriptor peercache__seal__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Seal",
+  "Seal",
+  "Peercache__Seal",
+  "peercache",
+  sizeof(Peercache__Seal),
+  6,
+  peercache__seal__field_descriptors,
+  peercache__seal__field_indices_by_name,
+  1,  peercache__seal__number_ranges,
+  (ProtobufCMessageInit) peercache__seal__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__open_list__field_descriptors[5] =
+{
+  {
+    "voters",
+    1,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Peercache__OpenList, n_voters),
+    offsetof(Peercache__OpenList, voters),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "entered",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__OpenList, entered),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "voted",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__OpenList, voted),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slots",
+    4,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Peercache__OpenList, n_slots),
+    offsetof(Peercache__OpenList, slots),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "first",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__OpenList, first),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__open_list__field_indices_by_name[] = {
+  1,   /* field[1] = entered */
+  4,   /* field[4] = first */
+  3,   /* field[3] = slots */
+  2,   /* field[2] = voted */
+  0,   /* field[0] = voters */
+};
+static const ProtobufCIntRange peercache__open_list__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 5 }
+};
+const ProtobufCMessageDescriptor peercache__open_list__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.OpenList",
+  "OpenList",
+  "Peercache__OpenList",
+  "peercache",
+  sizeof(Peercache__OpenList),
+  5,
+  peercache__open_list__field_descriptors,
+  peercache__open_list__field_indices_by_name,
+  1,  peercache__open_list__number_ranges,
+  (ProtobufCMessageInit) peercache__open_list__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__seal_answer__field_descriptors[8] =
+{
+  {
+    "voting",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__SealAnswer, voting),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "lists",
+    2,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__SealAnswer, n_lists),
+    offsetof(Peercache__SealAnswer, lists),
+    &peercache__open_list__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "forgotten",
+    3,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__SealAnswer, n_forgotten),
+    offsetof(Peercache__SealAnswer, forgotten),
+    &peercache__ownership__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "founded",
+    4,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__SealAnswer, founded),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "floors",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__SealAnswer, n_floors),
+    offsetof(Peercache__SealAnswer, floors),
+    &peercache__cache_floor__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "founding",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__SealAnswer, founding),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "blank",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__SealAnswer, n_blank),
+    offsetof(Peercache__SealAnswer, blank),
+    &peercache__ownership__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "empty",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__SealAnswer, empty),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__seal_answer__field_indices_by_name[] = {
+  6,   /* field[6] = blank */
+  7,   /* field[7] = empty */
+  4,   /* field[4] = floors */
+  2,   /* field[2] = forgotten */
+  3,   /* field[3] = founded */
+  5,   /* field[5] = founding */
+  1,   /* field[1] = lists */
+  0,   /* field[0] = voting */
+};
+static const ProtobufCIntRange peercache__seal_answer__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 8 }
+};
+const ProtobufCMessageDescriptor peercache__seal_answer__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.SealAnswer",
+  "SealAnswer",
+  "Peercache__SealAnswer",
+  "peercache",
+  sizeof(Peercache__SealAnswer),
+  8,
+  peercache__seal_answer__field_descriptors,
+  peercache__seal_answer__field_indices_by_name,
+  1,  peercache__seal_answer__number_ranges,
+  (ProtobufCMessageInit) peercache__seal_answer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

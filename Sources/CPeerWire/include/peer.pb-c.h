@@ -34,6 +34,9 @@ typedef struct Peercache__Bucket Peercache__Bucket;
 typedef struct Peercache__Entry Peercache__Entry;
 typedef struct Peercache__Compare Peercache__Compare;
 typedef struct Peercache__Differences Peercache__Differences;
+typedef struct Peercache__Seal Peercache__Seal;
+typedef struct Peercache__OpenList Peercache__OpenList;
+typedef struct Peercache__SealAnswer Peercache__SealAnswer;
 
 
 /* --- enums --- */
@@ -525,6 +528,95 @@ struct  Peercache__Differences
     , 0,NULL }
 
 
+struct  Peercache__Seal
+{
+  ProtobufCMessage base;
+  /*
+   * of which caches: N, R and W
+   */
+  uint32_t copies;
+  uint32_t read_from;
+  uint32_t acked_by;
+  ProtobufCBinaryData slots;
+  /*
+   * the sender will not vote
+   */
+  protobuf_c_boolean query;
+  size_t n_lists;
+  Peercache__OpenList **lists;
+};
+#define PEERCACHE__SEAL__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__seal__descriptor) \
+    , 0, 0, 0, {0,NULL}, 0, 0,NULL }
+
+
+struct  Peercache__OpenList
+{
+  ProtobufCMessage base;
+  /*
+   * ids, high and low half each
+   */
+  size_t n_voters;
+  uint64_t *voters;
+  /*
+   * clock
+   */
+  uint64_t entered;
+  /*
+   * the sender did
+   */
+  protobuf_c_boolean voted;
+  /*
+   * nobody voted before them, as far as the sender knows
+   */
+  protobuf_c_boolean first;
+  size_t n_slots;
+  uint32_t *slots;
+};
+#define PEERCACHE__OPEN_LIST__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__open_list__descriptor) \
+    , 0,NULL, 0, 0, 0, 0,NULL }
+
+
+struct  Peercache__SealAnswer
+{
+  ProtobufCMessage base;
+  /*
+   * slots
+   */
+  ProtobufCBinaryData voting;
+  size_t n_lists;
+  Peercache__OpenList **lists;
+  /*
+   * when the sender last forgot the slots
+   */
+  size_t n_forgotten;
+  Peercache__Ownership **forgotten;
+  /*
+   * slots on which somebody voted under a former placement
+   */
+  ProtobufCBinaryData founded;
+  size_t n_floors;
+  Peercache__CacheFloor **floors;
+  /*
+   * slots of which the sender holds nothing
+   */
+  ProtobufCBinaryData empty;
+  /*
+   * until when it knew nothing of the slots
+   */
+  size_t n_blank;
+  Peercache__Ownership **blank;
+  /*
+   * slots on which the sender votes as the first ones do
+   */
+  ProtobufCBinaryData founding;
+};
+#define PEERCACHE__SEAL_ANSWER__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__seal_answer__descriptor) \
+    , {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, 0,NULL, {0,NULL}, 0,NULL, {0,NULL} }
+
+
 /* Peercache__PeerFrame methods */
 void   peercache__peer_frame__init
                      (Peercache__PeerFrame         *message);
@@ -886,6 +978,63 @@ Peercache__Differences *
 void   peercache__differences__free_unpacked
                      (Peercache__Differences *message,
                       ProtobufCAllocator *allocator);
+/* Peercache__Seal methods */
+void   peercache__seal__init
+                     (Peercache__Seal         *message);
+size_t peercache__seal__get_packed_size
+                     (const Peercache__Seal   *message);
+size_t peercache__seal__pack
+                     (const Peercache__Seal   *message,
+                      uint8_t             *out);
+size_t peercache__seal__pack_to_buffer
+                     (const Peercache__Seal   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Seal *
+       peercache__seal__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__seal__free_unpacked
+                     (Peercache__Seal *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__OpenList methods */
+void   peercache__open_list__init
+                     (Peercache__OpenList         *message);
+size_t peercache__open_list__get_packed_size
+                     (const Peercache__OpenList   *message);
+size_t peercache__open_list__pack
+                     (const Peercache__OpenList   *message,
+                      uint8_t             *out);
+size_t peercache__open_list__pack_to_buffer
+                     (const Peercache__OpenList   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__OpenList *
+       peercache__open_list__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__open_list__free_unpacked
+                     (Peercache__OpenList *message,
+                      ProtobufCAllocator *allocator);
+/* Peercache__SealAnswer methods */
+void   peercache__seal_answer__init
+                     (Peercache__SealAnswer         *message);
+size_t peercache__seal_answer__get_packed_size
+                     (const Peercache__SealAnswer   *message);
+size_t peercache__seal_answer__pack
+                     (const Peercache__SealAnswer   *message,
+                      uint8_t             *out);
+size_t peercache__seal_answer__pack_to_buffer
+                     (const Peercache__SealAnswer   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__SealAnswer *
+       peercache__seal_answer__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__seal_answer__free_unpacked
+                     (Peercache__SealAnswer *message,
+                      ProtobufCAllocator *allocator);
 /* --- per-message closures --- */
 
 typedef void (*Peercache__PeerFrame_Closure)
@@ -945,6 +1094,15 @@ typedef void (*Peercache__Compare_Closure)
 typedef void (*Peercache__Differences_Closure)
                  (const Peercache__Differences *message,
                   void *closure_data);
+typedef void (*Peercache__Seal_Closure)
+                 (const Peercache__Seal *message,
+                  void *closure_data);
+typedef void (*Peercache__OpenList_Closure)
+                 (const Peercache__OpenList *message,
+                  void *closure_data);
+typedef void (*Peercache__SealAnswer_Closure)
+                 (const Peercache__SealAnswer *message,
+                  void *closure_data);
 
 /* --- services --- */
 
@@ -970,6 +1128,9 @@ extern const ProtobufCMessageDescriptor peercache__bucket__descriptor;
 extern const ProtobufCMessageDescriptor peercache__entry__descriptor;
 extern const ProtobufCMessageDescriptor peercache__compare__descriptor;
 extern const ProtobufCMessageDescriptor peercache__differences__descriptor;
+extern const ProtobufCMessageDescriptor peercache__seal__descriptor;
+extern const ProtobufCMessageDescriptor peercache__open_list__descriptor;
+extern const ProtobufCMessageDescriptor peercache__seal_answer__descriptor;
 
 PROTOBUF_C__END_DECLS
 

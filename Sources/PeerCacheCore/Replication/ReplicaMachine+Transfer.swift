@@ -1,34 +1,5 @@
 /// Fetching what other holders have of the slots gained, a page at a time, and keeping lost slots until their new owner has them.
 extension ReplicaMachine {
-    /// A holder that pages are fetched from.
-    struct Source: Sendable {
-        /// Slots to be fetched; those before `first` have been.
-        private(set) var slots: [Slot] = []
-        private var first = 0
-        /// Where to go on in the slot that is next.
-        var bucket = 0
-        var call: CallID?
-        var retryAt: Instant?
-
-        var rest: ArraySlice<Slot> { slots[first...] }
-
-        mutating func append(_ slot: Slot) { slots.append(slot) }
-
-        mutating func remove(_ slot: Slot) {
-            guard let position = rest.firstIndex(of: slot) else { return }
-            if position == first { bucket = 0 }
-            slots.remove(at: position)
-            call = nil  // what is under way may bring a page of it that is not for what comes next
-        }
-
-        /// The first `count` of these slots are done, and `next` is where the one behind them goes on. Some may have been removed meanwhile.
-        mutating func finish(_ asked: [Slot], count: Int, next: Int) {
-            for slot in asked.prefix(count) where rest.first == slot { first += 1 }
-            bucket = count < asked.count && rest.first == asked[count] ? next : 0
-            if first == slots.count { (slots, first) = ([], 0) }
-        }
-    }
-
     /// Slots that this peer does not hold any more, for all or for some caches.
     struct Kept: Sendable {
         var since: Instant
@@ -60,7 +31,7 @@ extension ReplicaMachine {
 
     private mutating func enqueue(_ slot: Slot, from peer: PeerID) {
         if sources.change(peer, { $0.append(slot) }) != nil { return }
-        var source = Source()
+        var source = SlotQueue()
         source.append(slot)
         sources[peer] = source
     }

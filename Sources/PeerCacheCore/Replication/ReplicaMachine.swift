@@ -34,7 +34,7 @@ package struct ReplicaMachine: Sendable {
     var known = SortedMap<PeerID, ClaimAnswer>()
 
     // Transfers.
-    var sources = SortedMap<PeerID, Source>()
+    var sources = SortedMap<PeerID, SlotQueue>()
     /// Sources that a slot still waits for.
     var sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
     /// Slots that some source has been merged into.

@@ -29,7 +29,13 @@ package struct SlotSet: Hashable, Sendable {
     /// For the wire; nothing for the empty set.
     package var bytes: [UInt8] {
         if isEmpty { return [] }
-        return words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
+        return [UInt8](unsafeUninitializedCapacity: Self.byteCount) { buffer, initialized in
+            let bytes = UnsafeMutableRawBufferPointer(buffer)
+            for (position, word) in words.enumerated() {
+                bytes.storeBytes(of: word.littleEndian, toByteOffset: position * 8, as: UInt64.self)
+            }
+            initialized = Self.byteCount
+        }
     }
 
     package func contains(_ slot: Slot) -> Bool { words[slot.index >> 6] >> UInt64(slot.index & 63) & 1 == 1 }

@@ -64,6 +64,9 @@ package struct Placement: Sendable {
         self.table = table
     }
 
+    /// The same placement of another member table.
+    package func named(_ digest: UInt64) -> Placement { Placement(digest: digest, members: members, ranks: ranks, table: table) }
+
     /// By id; a duplicated id by the rest, so that arrival order decides nothing.
     private static func precedes(_ left: PlacementMember, _ right: PlacementMember) -> Bool {
         if left.id != right.id { return left.id < right.id }

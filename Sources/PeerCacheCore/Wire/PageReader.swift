@@ -10,7 +10,7 @@ package enum PageReader {
         package var entries: [WireEntry]
     }
 
-    private static func unpack<Message, Result>(
+    static func unpack<Message, Result>(
         _ bytes: UnsafeRawBufferPointer,
         _ unpack: (UnsafeMutablePointer<ProtobufCAllocator>, Int, UnsafePointer<UInt8>?) -> UnsafeMutablePointer<Message>?,
         _ body: (Message) throws(WireError) -> Result
@@ -80,13 +80,7 @@ package enum PageReader {
         _ bytes: UnsafeRawBufferPointer, floor: (UnsafeRawBufferPointer, Stamp) -> Void
     ) throws(WireError) -> ClaimAnswer {
         try unpack(bytes, peercache__claim_answer__unpack) { message throws(WireError) in
-            guard message.n_floors <= WireLimits.itemsMax else { throw .tooManyItems }
-            for pointer in WireDecoder.elements(message.floors, message.n_floors) {
-                guard pointer.pointee.cache.len <= WireLimits.cacheNameBytesMax else { throw .nameTooLong }
-                floor(
-                    UnsafeRawBufferPointer(pointer.pointee.cache),
-                    Stamp(clock: pointer.pointee.clock, origin: pointer.pointee.origin))
-            }
+            try floors(message.floors, message.n_floors, floor)
             guard message.n_owned <= Ownership.countMax else { throw .tooManyItems }
             var answer = ClaimAnswer(complete: try slots(message.complete), partial: try slots(message.partial))
             for pointer in WireDecoder.elements(message.owned, message.n_owned) {
@@ -96,7 +90,19 @@ package enum PageReader {
         }
     }
 
-    private static func slots(_ data: ProtobufCBinaryData) throws(WireError) -> SlotSet {
+    static func floors(
+        _ pointers: UnsafeMutablePointer<UnsafeMutablePointer<Peercache__CacheFloor>?>?, _ count: Int,
+        _ body: (UnsafeRawBufferPointer, Stamp) -> Void
+    ) throws(WireError) {
+        guard count <= WireLimits.itemsMax else { throw .tooManyItems }
+        for pointer in WireDecoder.elements(pointers, count) {
+            guard pointer.pointee.cache.len <= WireLimits.cacheNameBytesMax else { throw .nameTooLong }
+            body(
+                UnsafeRawBufferPointer(pointer.pointee.cache), Stamp(clock: pointer.pointee.clock, origin: pointer.pointee.origin))
+        }
+    }
+
+    static func slots(_ data: ProtobufCBinaryData) throws(WireError) -> SlotSet {
         guard let slots = SlotSet(UnsafeRawBufferPointer(data)) else { throw .undecodable }
         return slots
     }

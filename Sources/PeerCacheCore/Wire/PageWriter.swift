@@ -43,15 +43,19 @@ package enum PageWriter {
                 WireEncoder.pack(&message.base, field: 3) { bytes.append($0, $1) }
             }
         }
+        append(floors, field: 4, to: &bytes)
+        return bytes
+    }
+
+    static func append(_ floors: [(cache: [UInt8], floor: Stamp)], field: UInt8, to bytes: inout [UInt8]) {
         for (cache, floor) in floors {
             cache.withUnsafeBytes { cache in
                 var message = Peercache__CacheFloor()
                 peercache__cache_floor__init(&message)
                 (message.cache, message.clock, message.origin) = (.init(cache), floor.clock, floor.origin)
-                WireEncoder.pack(&message.base, field: 4) { bytes.append($0, $1) }
+                WireEncoder.pack(&message.base, field: field) { bytes.append($0, $1) }
             }
         }
-        return bytes
     }
 
     package static func compare(_ summaries: [BucketSummary]) -> [UInt8] {
@@ -85,7 +89,7 @@ package enum PageWriter {
         }
     }
 
-    private static func packed(_ message: UnsafePointer<ProtobufCMessage>) -> [UInt8] {
+    static func packed(_ message: UnsafePointer<ProtobufCMessage>) -> [UInt8] {
         let count = protobuf_c_message_get_packed_size(message)
         if count == 0 { return [] }  // writing the length of all empty arrays' shared storage counts as a race
         return [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in

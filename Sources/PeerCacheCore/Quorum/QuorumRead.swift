@@ -1,0 +1,142 @@
+/// One read of a strict cache (`CONTRACT.md` §6.2): asks voters until R of them know nothing newer than the newest value held, and W nothing
+/// older; those that lag are brought up first, so that no later read goes back behind this one.
+///
+/// A pure value. Voters are named by their position in the slot's list.
+package struct QuorumRead: Sendable {
+    package enum Step: Hashable, Sendable {
+        /// Ask these; the first few are asked at once.
+        case ask([Int])
+        /// Ask this one for the value: it held the newest.
+        case askForValue(Int)
+        /// Bring these up to the value, and wait for their acks.
+        case write(Stamp, to: [Int])
+        case wait
+        case hit(Stamp, valueFrom: Int)
+        /// No value; `guard` is the highest stamp seen.
+        case miss(guard: Stamp)
+        /// Too few voters answered: nobody knows.
+        case noQuorum
+    }
+
+    /// What a voter knows of the key.
+    package struct Answer: Hashable, Sendable {
+        /// Of what is held, else of what was dropped.
+        package var guardStamp: Stamp
+        package var isHeld: Bool
+        package var isTombstone: Bool
+        /// The answer brought the value.
+        package var hasValue: Bool
+
+        package init(guardStamp: Stamp, isHeld: Bool, isTombstone: Bool = false, hasValue: Bool = false) {
+            (self.guardStamp, self.isHeld) = (guardStamp, isHeld)
+            (self.isTombstone, self.hasValue) = (isTombstone, hasValue)
+        }
+    }
+
+    private enum Voter: Sendable {
+        case unasked, asked, silent
+        case answered(Answer)
+    }
+
+    private let scheme: QuorumScheme
+    private var voters: [Voter]
+    private enum Write: Sendable { case none, sent, failed }
+    /// Bringing up of each voter.
+    private var writes: [Write]
+    private var isAskingForValue = false
+    /// Asked for the value before.
+    private var tried: [Int] = []
+
+    /// - Parameter voters: how many are in the slot's list.
+    package init(_ scheme: QuorumScheme, voters: Int) {
+        self.scheme = scheme
+        self.voters = Array(repeating: .unasked, count: max(0, voters))
+        writes = Array(repeating: .none, count: max(0, voters))
+    }
+
+    package mutating func answered(_ voter: Int, _ answer: Answer) {
+        guard voters.indices.contains(voter) else { return }
+        isAskingForValue = false
+        voters[voter] = .answered(answer)
+    }
+
+    /// It does not answer, does not vote, or took nothing in.
+    package mutating func failed(_ voter: Int) {
+        guard voters.indices.contains(voter) else { return }
+        isAskingForValue = false
+        if writes[voter] == .sent { writes[voter] = .failed }
+        if case .answered = voters[voter] { return }  // what it said before still holds
+        voters[voter] = .silent
+    }
+
+    /// It has taken the value in, or knows something newer.
+    package mutating func acked(_ voter: Int, _ stamp: Stamp) {
+        guard voters.indices.contains(voter) else { return }
+        writes[voter] = .none
+        guard case .answered(let answer) = voters[voter], answer.guardStamp >= stamp else {
+            voters[voter] = .answered(Answer(guardStamp: stamp, isHeld: true))
+            return
+        }
+    }
+
+    /// Asks everybody else now: somebody takes long.
+    package mutating func hurry() -> Step { take(voters.count) }
+
+    /// What to do next; `.ask` and `.write` count as done.
+    package mutating func next() -> Step {
+        let answers = voters.enumerated().compactMap { position, voter -> (Int, Answer)? in
+            if case .answered(let answer) = voter { (position, answer) } else { nil }
+        }
+        let isWaiting = voters.contains { if case .asked = $0 { true } else { false } }
+        guard let newest = answers.filter({ $0.1.isHeld }).max(by: { $0.1.guardStamp < $1.1.guardStamp }) else {
+            if answers.count >= scheme.readFrom { return .miss(guard: answers.map(\.1.guardStamp).max() ?? .zero) }
+            return askMore(scheme.votersMin - answers.count, isWaiting, otherwise: .noQuorum)
+        }
+        let stamp = newest.1.guardStamp
+        let highest = answers.map(\.1.guardStamp).max() ?? .zero
+        // Whoever dropped something newer may have forgotten better.
+        guard answers.count(where: { $0.1.guardStamp <= stamp }) >= scheme.readFrom else {
+            let otherwise: Step = answers.count >= scheme.readFrom ? .miss(guard: highest) : .noQuorum
+            return askMore(
+                answers.count >= scheme.votersMin ? voters.count : scheme.votersMin - answers.count, isWaiting, otherwise: otherwise)
+        }
+        let source = answers.first { $0.1.guardStamp == stamp && $0.1.isHeld && ($0.1.hasValue || $0.1.isTombstone) }
+        guard let source else {
+            if isAskingForValue { return .wait }
+            guard let holder = answers.first(where: { $0.1.guardStamp == stamp && $0.1.isHeld && !tried.contains($0.0) }) else {
+                return .miss(guard: highest)
+            }
+            tried.append(holder.0)
+            isAskingForValue = true
+            return .askForValue(holder.0)
+        }
+        if answers.count(where: { $0.1.guardStamp >= stamp }) >= scheme.ackedBy {
+            return source.1.isTombstone ? .miss(guard: highest) : .hit(stamp, valueFrom: source.0)
+        }
+        let lagging = voters.indices.filter { position in
+            if case .answered(let answer) = voters[position] { return answer.guardStamp < stamp && writes[position] == .none }
+            return writes[position] == .none
+        }
+        if lagging.isEmpty { return writes.contains(.sent) ? .wait : .miss(guard: highest) }
+        for position in lagging { writes[position] = .sent }
+        return .write(stamp, to: lagging)
+    }
+
+    private mutating func askMore(_ count: Int, _ isWaiting: Bool, otherwise: Step) -> Step {
+        let waiting = voters.count { if case .asked = $0 { true } else { false } }
+        if waiting >= count { return .wait }
+        let step = take(count - waiting)
+        if case .ask(let more) = step, more.isEmpty { return isWaiting ? .wait : otherwise }
+        return step
+    }
+
+    private mutating func take(_ count: Int) -> Step {
+        var taken: [Int] = []
+        for position in voters.indices where taken.count < count {
+            guard case .unasked = voters[position] else { continue }
+            voters[position] = .asked
+            taken.append(position)
+        }
+        return .ask(taken)
+    }
+}

@@ -1,0 +1,234 @@
+/// Decides when this peer may vote on its slots of strict caches (`CONTRACT.md` §6.3): after a change of the placement only when enough of
+/// those that voted before have left their lists, so that nobody reads or writes there any more, and when what they knew is here.
+///
+/// A pure state machine: it reads no clock and touches neither store nor network. One per peer and ``QuorumScheme``. After the
+/// reconfiguration of Viewstamped Replication (Liskov and Cowling, 2012), for each slot by itself and without a leader.
+package struct VoterMachine: Sendable {
+    package let scheme: QuorumScheme
+    let me: PeerID
+    let configuration: VoterConfiguration
+
+    package internal(set) var placement = Placement.empty
+    /// Clock at which the placement was taken.
+    var entered: UInt64 = 0
+    var enteredAt = Instant.zero
+    var present: [PeerID] = []
+    /// Slots in whose lists this peer is.
+    package internal(set) var mine = SlotSet()
+    /// Slots on which it votes.
+    package internal(set) var voting = SlotSet()
+    /// Slots on which somebody votes under the placement of now, or may.
+    var mayBeOpen = SlotSet()
+    /// Lists of former placements that may still have voters. Of slots on which this peer votes, those that it saw closed: whoever comes late
+    /// has to hear of them.
+    var lists = [OpenLists](repeating: OpenLists(), count: Slot.count)
+    /// Slots of which something is held.
+    package internal(set) var held = SlotSet()
+    /// Clock at which what was held was forgotten; 0: never.
+    var forgottenAt = [UInt64](repeating: 0, count: Slot.count)
+    /// Clock until which the slot was held and nothing was known of it; 0: it is known now.
+    var blankUntil = [UInt64](repeating: 0, count: Slot.count)
+    /// Slots on which somebody has voted under a former placement, as far as this peer knows.
+    var founded = SlotSet()
+    /// Slots on which this peer votes because nobody ever had.
+    var founding = SlotSet()
+
+    // What the others say under the placement of now.
+    var told = SortedMap<PeerID, Told>()
+    var toAsk = SortedMap<PeerID, SlotSet>()
+    var retryAt = SortedMap<PeerID, Instant>()
+    var askAgainAt: Instant?
+
+    // What is fetched before a vote.
+    var sources = SortedMap<PeerID, SlotQueue>()
+    /// Sources that a slot still waits for; 0: it is not being fetched.
+    var sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
+
+    // What was lost.
+    var queryAt: Instant?
+
+    var calls: [CallID: Call] = [:]  // looked up, never iterated but for its values' sets
+    var lastCall: CallID = 0
+    var now = Instant.zero
+
+    /// What a peer answered under the placement of now.
+    struct Told: Sendable {
+        var sealed = SlotSet()
+        var voting = SlotSet()
+        var founding = SlotSet()
+        var empty = SlotSet()
+        /// Of each answer.
+        var times: [(slots: SlotSet, forgotten: SlotTimes, blank: SlotTimes)] = []
+        /// Lists in which it voted.
+        var voted: [(voters: [PeerID], slots: SlotSet)] = []
+
+        func times(_ slot: Slot) -> (forgotten: UInt64, blank: UInt64) {
+            times.last { $0.slots.contains(slot) }.map { ($0.forgotten[slot], $0.blank[slot]) } ?? (0, 0)
+        }
+
+        mutating func note(voted list: OpenList) {
+            if let position = voted.firstIndex(where: { $0.voters == list.list.voters }) {
+                voted[position].slots.formUnion(SlotSet(list.slots))
+            } else {
+                voted.append((list.list.voters, SlotSet(list.slots)))
+            }
+        }
+    }
+
+    enum Call: Sendable {
+        case seal(PeerID, SlotSet)
+        case query(PeerID, SlotSet)
+        case pull(PeerID, PullRequest)
+    }
+
+    package init(_ configuration: VoterConfiguration, scheme: QuorumScheme, me: PeerID) {
+        (self.configuration, self.scheme, self.me) = (configuration, scheme, me)
+    }
+
+    /// Takes one input and appends what the shell must do. O(slots of this peer) with each placement, else O(slots of the answer).
+    package mutating func handle(_ input: Input, now time: Instant, into effects: inout [Effect]) {
+        now = max(now, time)
+        let before = voting
+        switch input {
+        case .placement(let placement, let present): replace(placement, present, &effects)
+        case .answered(let id, let answer): answered(id, answer, &effects)
+        case .tick:
+            resetSilent(&effects)
+            askAgain()
+        }
+        ask(&effects)
+        fetch(&effects)
+        query(&effects)
+        if voting != before { effects.append(.votes(voting)) }
+    }
+
+    /// Whether the answer to a call is still of use.
+    package func expects(_ id: CallID) -> Bool { calls[id] != nil }
+
+    /// Slots in whose lists this peer is, and on which it does not vote.
+    package var silentCount: Int { mine.count - voting.count }
+
+    /// Something is under way that wants ticks every few milliseconds.
+    package var isBusy: Bool { silentCount > 0 }
+
+    func voters(_ slot: Slot) -> [PeerID] { placement.peers(of: slot, copies: scheme.copies) }
+
+    mutating func call(_ question: Question, _ call: Call, _ peer: PeerID, _ effects: inout [Effect]) {
+        lastCall += 1
+        calls[lastCall] = call
+        effects.append(.call(lastCall, question, to: peer))
+    }
+
+    private mutating func answered(_ id: CallID, _ answer: Answer, _ effects: inout [Effect]) {
+        switch calls.removeValue(forKey: id) {
+        case .seal(let peer, let slots): sealAnswered(by: peer, slots, answer, &effects)
+        case .query(let peer, let slots): queryAnswered(by: peer, slots, answer)
+        case .pull(let peer, let request): pulled(id, from: peer, request, answer, &effects)
+        case nil: break  // asked under a placement of before
+        }
+    }
+
+    // MARK: A new placement
+
+    private mutating func replace(_ next: Placement, _ present: [PeerID], _ effects: inout [Effect]) {
+        self.present = present
+        if next.digest == placement.digest, !placement.isEmpty { return }
+        let index = next.index(of: me)
+        for slot in configuration.slots {
+            leave(slot)
+            guard let index, next.isHolder(index, of: slot, copies: scheme.copies) else {
+                mine.remove(slot)
+                continue
+            }
+            mine.insert(slot)
+            guard !held.contains(slot) else { continue }
+            held.insert(slot)
+            effects.append(.adopt(slot))
+        }
+        placement = next
+        (entered, enteredAt) = (now.hlc, now)
+        askAgainAt = now + configuration.askAgainEvery
+        voting = SlotSet()
+        founding = SlotSet()
+        mayBeOpen = SlotSet()
+        told = SortedMap()
+        retryAt = SortedMap()
+        calls = [:]
+        sources = SortedMap()
+        sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
+        toAsk = SortedMap()
+        for slot in configuration.slots where mine.contains(slot) { reconsider(slot, &effects) }
+    }
+
+    /// Notes what may be going on under the placement that is about to go.
+    private mutating func leave(_ slot: Slot) {
+        let isVoting = voting.contains(slot)
+        let isFirst = !founded.contains(slot) && (isVoting ? founding.contains(slot) : lists[slot.index].isEmpty)
+        if isVoting {
+            lists[slot.index] = OpenLists()  // what came before is closed
+        } else if lists[slot.index].isEmpty, mine.contains(slot), configuration.mutant != .blankPeersSpeak {
+            blankUntil[slot.index] = now.hlc
+        }
+        guard isVoting || mayBeOpen.contains(slot) else { return }
+        lists[slot.index].insert(VoterList(voters: voters(slot), entered: entered, hasVoted: isVoting, isFirst: isFirst))
+    }
+
+    // MARK: Other peers' questions
+
+    /// Answers a seal. Nil: not under this placement, or more is told than fits; ask again later.
+    package mutating func answer(_ seal: Seal) -> SealAnswer? {
+        guard seal.placement == placement.digest else { return nil }
+        if !seal.isQuery, !take(seal) { return nil }
+        var answer = SealAnswer(voting: voting.intersection(seal.slots))
+        answer.founded = founded.intersection(seal.slots)
+        answer.empty = seal.slots
+        answer.empty.subtract(held)
+        answer.founding = founding.intersection(answer.voting)
+        var groups = ListGroups()
+        for slot in seal.slots.slots {
+            for list in lists[slot.index].lists { groups.add(list, slot) }
+            answer.forgotten.insert(slot, forgottenAt[slot.index])
+            answer.blank.insert(slot, blankUntil[slot.index])
+        }
+        answer.lists = groups.lists
+        return answer
+    }
+
+    /// The asker may vote soon: whoever is asked must remember that, and what the asker knows. False: there is no room for it.
+    private mutating func take(_ seal: Seal) -> Bool {
+        for open in seal.lists {
+            for slot in open.slots where lists[slot.index].lists.count >= configuration.listsMax {
+                if lists[slot.index][open.list.voters] == nil, !voting.contains(slot) { return false }
+            }
+        }
+        let mayFound = present.count + 1 >= configuration.minimumPeers
+        if configuration.mutant == .openListsKept { return true }
+        if mayFound {
+            var slots = seal.slots
+            slots.subtract(founded)
+            mayBeOpen.formUnion(slots)
+        }
+        for open in seal.lists {
+            var told = open.list
+            told.hasVoted = false  // said of the asker
+            for slot in open.slots where seal.slots.contains(slot) {
+                mayBeOpen.insert(slot)
+                guard !voting.contains(slot), lists[slot.index].insert(told), mine.contains(slot) else { continue }
+                listsChanged(slot)
+            }
+        }
+        return true
+    }
+}
+
+/// Lists and the slots that they are lists of.
+struct ListGroups {
+    private(set) var lists: [OpenList] = []
+    private var positions: [VoterList: Int] = [:]  // looked up, never iterated
+
+    mutating func add(_ list: VoterList, _ slot: Slot) {
+        if let position = positions[list] { return lists[position].slots.append(slot) }
+        positions[list] = lists.count
+        lists.append(OpenList(list: list, slots: [slot]))
+    }
+}

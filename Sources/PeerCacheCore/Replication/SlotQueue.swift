@@ -1,0 +1,28 @@
+/// Slots to be fetched from one holder, in pages, one at a time.
+struct SlotQueue: Sendable {
+    /// Slots to be fetched; those before `first` have been.
+    private(set) var slots: [Slot] = []
+    private var first = 0
+    /// Where to go on in the slot that is next.
+    var bucket = 0
+    var call: UInt64?
+    var retryAt: Instant?
+
+    var rest: ArraySlice<Slot> { slots[first...] }
+
+    mutating func append(_ slot: Slot) { slots.append(slot) }
+
+    mutating func remove(_ slot: Slot) {
+        guard let position = rest.firstIndex(of: slot) else { return }
+        if position == first { bucket = 0 }
+        slots.remove(at: position)
+        call = nil  // what is under way may bring a page of it that is not for what comes next
+    }
+
+    /// The first `count` of these slots are done, and `next` is where the one behind them goes on. Some may have been removed meanwhile.
+    mutating func finish(_ asked: [Slot], count: Int, next: Int) {
+        for slot in asked.prefix(count) where rest.first == slot { first += 1 }
+        bucket = count < asked.count && rest.first == asked[count] ? next : 0
+        if first == slots.count { (slots, first) = ([], 0) }
+    }
+}

@@ -1,0 +1,42 @@
+import PeerCacheCore
+import PeerCacheTesting
+import Testing
+
+@Suite struct SimulatedQuorumTests {
+    /// Strict caches under loss, duplicates, crashes, splits and evictions: every hit is explained by one register that may forget.
+    @Test(arguments: QuorumScenario.Profile.allCases) func historiesAreLinearizable(_ profile: QuorumScenario.Profile) throws {
+        let placements = try PlacementCache()
+        var figures = QuorumFigures()
+        for seed in UInt64(1)...25 {
+            var simulation = try SimulatedQuorum(QuorumScenario(seed: seed, profile: profile), placements: placements)
+            try simulation.run()
+            figures.add(simulation.figures)
+            if let problem = simulation.problem { Issue.record("seed \(seed), profile \(profile): \(problem)") }
+        }
+        // A run in which nothing happens proves nothing.
+        #expect(figures.writes > 0 && figures.hits > 0 && figures.votes > 0)
+    }
+
+    @Test func theCheckerKnowsARegister() {
+        typealias Event = RegisterHistory.Event
+        func history(_ events: Event...) -> RegisterHistory {
+            var history = RegisterHistory()
+            history.events = events
+            return history
+        }
+        let write1 = Event(.write(1), start: 0, end: 10), write2 = Event(.write(2), start: 20, end: 30)
+        #expect(history(write1, write2, Event(.read(2), start: 40, end: 50)).isLinearizable)
+        #expect(!history(write1, write2, Event(.read(1), start: 40, end: 50)).isLinearizable)
+        #expect(history(write1, write2, Event(.read(1), start: 25, end: 50)).isLinearizable)
+        // New, then old.
+        let long = Event(.write(2), start: 20, end: 90)
+        #expect(!history(write1, long, Event(.read(2), start: 40, end: 50), Event(.read(1), start: 60, end: 70)).isLinearizable)
+        // A removal is a write, and nobody knows when an unanswered one takes effect.
+        let removal = Event(.write(nil), start: 20, end: 30)
+        #expect(!history(write1, removal, Event(.read(1), start: 40, end: 50)).isLinearizable)
+        let unknown = Event(.write(nil), start: 20, end: .max)
+        #expect(history(write1, unknown, Event(.read(1), start: 40, end: 50)).isLinearizable)
+        // What was never written.
+        #expect(!history(write1, Event(.read(7), start: 40, end: 50)).isLinearizable)
+    }
+}
