@@ -1229,7 +1229,7 @@ const ProtobufCMessageDescriptor peercache__hello__descriptor =
   (ProtobufCMessageInit) peercache__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__request__field_descriptors[14] =
+static const ProtobufCFieldDescriptor peercache__request__field_descriptors[15] =
 {
   {
     "id",
@@ -1399,6 +1399,18 @@ static const ProtobufCFieldDescriptor peercache__request__field_descriptors[14] 
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "scheme",
+    15,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Request, scheme),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__request__field_indices_by_name[] = {
   3,   /* field[3] = cache */
@@ -1410,6 +1422,7 @@ static const unsigned peercache__request__field_indices_by_name[] = {
   12,   /* field[12] = keys */
   1,   /* field[1] = kind */
   13,   /* field[13] = placement */
+  14,   /* field[14] = scheme */
   8,   /* field[8] = stamp_clock */
   9,   /* field[9] = stamp_origin */
   7,   /* field[7] = ttl_ms */
@@ -1419,7 +1432,7 @@ static const unsigned peercache__request__field_indices_by_name[] = {
 static const ProtobufCIntRange peercache__request__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 14 }
+  { 0, 15 }
 };
 const ProtobufCMessageDescriptor peercache__request__descriptor =
 {
@@ -1429,7 +1442,7 @@ const ProtobufCMessageDescriptor peercache__request__descriptor =
   "Peercache__Request",
   "peercache",
   sizeof(Peercache__Request),
-  14,
+  15,
   peercache__request__field_descriptors,
   peercache__request__field_indices_by_name,
   1,  peercache__request__number_ranges,

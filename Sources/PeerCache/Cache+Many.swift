@@ -27,7 +27,9 @@ extension Cache {
             guard bytes.count <= WireLimits.keyBytesMax else { try await prepare(bytes); continue }
             let hash = core.hash(bytes)
             let wanted = Wanted(key: key, bytes: bytes, hash: hash, token: core.peer.near.token(hash: hash))
-            if let owner = routing.owner(wanted.hash), owner != core.peer.me {
+            if core.scheme != nil {
+                single.append(wanted)
+            } else if let owner = routing.owner(wanted.hash), owner != core.peer.me {
                 byOwner[owner, default: []].append(wanted)
             } else if core.isServing(hash), let found = core.held(bytes, hash),
                 let value = value(of: found, bytes, hash, token: wanted.token)

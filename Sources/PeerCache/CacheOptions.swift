@@ -7,10 +7,12 @@ public struct CacheOptions: Sendable, Hashable {
     public var ttl: Duration?
     /// Peers that hold each entry (N), 1...7. Default 2: a killed peer's keys are answered from their copies.
     public var copies: Int
-    /// Holders asked by a read (R). Only 1 in this version. Default 1.
+    /// Holders asked by a read (R). More than 1 only in strict caches: `readFrom` + `ackedBy` above `copies`. Then no read returns what a
+    /// completed write has replaced or removed, whatever crashes or is cut off; in return reads and writes need that many holders, and such
+    /// a cache keeps no near copies. Recommended: 3 copies, 2, 2. Default 1.
     public var readFrom: Int
-    /// Holders that have stored a write before it returns (W), the owner among them; with fewer holders in the cluster, all of them. Below
-    /// `copies` in this version, or 1. Default 1.
+    /// Holders that have stored a write before it returns (W), the owner among them; with fewer holders in the cluster, all of them. In
+    /// strict caches fewer holders are an error. Default 1.
     public var ackedBy: Int
     /// How long a decoded object of any key may be used in this process without asking the owner; zero: no near copies. Default 1 s.
     /// Writes and removals reach near copies within milliseconds; this bounds what a lost message can do.
@@ -36,6 +38,9 @@ public struct CacheOptions: Sendable, Hashable {
         self.loadTimeout = loadTimeout
     }
 
+    /// The numbers of a strict cache: `readFrom` + `ackedBy` above `copies`. Nil: the cache is a fast one, as is every cache of one copy.
+    var scheme: QuorumScheme? { copies > 1 ? QuorumScheme(copies: copies, readFrom: readFrom, ackedBy: ackedBy) : nil }
+
     /// The most holders an entry can have.
     static let copiesMax = 7
 
@@ -49,9 +54,8 @@ public struct CacheOptions: Sendable, Hashable {
         try check(1...copies ~= readFrom, "readFrom", readFrom, "use 1...\(copies): not more holders than `copies`")
         try check(1...copies ~= ackedBy, "ackedBy", ackedBy, "use 1...\(copies): not more holders than `copies`")
         try check(
-            copies == 1 || readFrom + ackedBy <= copies, "readFrom + ackedBy", readFrom + ackedBy,
-            "above `copies` (\(copies)) it selects strict reads, which this version does not have yet; lower one of them or raise `copies`")
-        try check(readFrom == 1, "readFrom", readFrom, "use 1: reads from several holders are not in this version yet")
+            readFrom == 1 || scheme != nil, "readFrom", readFrom,
+            "reads from several holders want readFrom + ackedBy above `copies` (\(copies)); raise `ackedBy`, or use 1")
         if let memoryMax {
             try check(
                 memoryMax.bytes >= ByteStore.quotaMin, "memoryMax", "\(memoryMax.bytes) bytes",

@@ -79,6 +79,8 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public var slotsOwed: Int
     /// Slots of which another holder missed a write that has not been repaired.
     public var slotsDirty: Int
+    /// Slots of strict caches on which this peer does not vote yet.
+    public var slotsSilent: Int
     /// Calls to other peers.
     public var peerRequests: UInt64
     /// Calls to other peers without an answer.
@@ -112,7 +114,7 @@ extension CachePeer {
             caches: Dictionary(core.caches.map { ($0.name, PeerSnapshot.Cache($0)) }, uniquingKeysWith: { first, _ in first }),
             storeBytes: memory.counted, storeBytesMax: memory.limit,
             entries: memory.entries, evictions: UInt64(memory.evictions), expiries: UInt64(memory.expiries),
-            nearEntries: core.near.usage.entries, slotsUnsettled: slots.unsettled, slotsOwed: slots.owed, slotsDirty: slots.dirty,
+            nearEntries: core.near.usage.entries, slotsUnsettled: slots.unsettled, slotsOwed: slots.owed, slotsDirty: slots.dirty, slotsSilent: core.replicator.silentCount,
             peerRequests: core.counters.value(.peerRequests),
             peerErrors: core.counters.value(.peerErrors))
     }
@@ -128,6 +130,8 @@ extension CachePeer {
         }
         let slots = core.replicator.counts
         if slots.unsettled > 0 { reasons.append("\(slots.unsettled) slots are being gathered") }
+        let silent = core.replicator.silentCount
+        if silent > 0 { reasons.append("\(silent) slots of strict caches have no vote of this peer yet") }
         if slots.dirty > 0 { reasons.append("\(slots.dirty) slots are not the same on all their holders") }
         return PeerReadiness(isReady: reasons.isEmpty, reasons: reasons)
     }

@@ -59,6 +59,15 @@ public struct CachePeerConfiguration: Sendable {
     /// Default 32 MiB.
     public var transferRate = ByteCount.megabytes(32)
 
+    /// For strict caches (`CacheOptions.readFrom`), which need it: a new cluster begins to vote when so many peers see each other, 1...65,535.
+    /// More than half of the peers that are started first, so that no part of them takes itself for a new cluster. Equal on all peers.
+    public var minimumPeers: Int?
+
+    /// A strict cache's keys whose voters are lost for ever, more than the cache's numbers allow, stay silent: reads and writes of them throw.
+    /// After so long they begin anew, empty, 1 s...24 h. If the lost voters live on behind a partition, reads may then be stale. Default nil:
+    /// never.
+    public var strictResetAfter: Duration?
+
     /// Event loops for the peer connections. Default: NIO's shared group.
     public var eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
 

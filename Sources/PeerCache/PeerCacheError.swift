@@ -5,7 +5,7 @@ public struct PeerCacheError: Error, Sendable, CustomStringConvertible {
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
             case invalidConfiguration, notRunning, alreadyRunning, addressUnavailable, keyTooLong, valueTooLarge, incompatibleCache
-            case loadFailed, loadTimedOut, encodingFailed, overloaded, indeterminate, peerUnreachable, shuttingDown
+            case loadFailed, loadTimedOut, encodingFailed, overloaded, indeterminate, quorumUnavailable, peerUnreachable, shuttingDown
         }
         private let kind: Kind
 
@@ -33,6 +33,8 @@ public struct PeerCacheError: Error, Sendable, CustomStringConvertible {
         public static let overloaded = Code(kind: .overloaded)
         /// A write may take effect now, later or never: its answer did not arrive.
         public static let indeterminate = Code(kind: .indeterminate)
+        /// A strict cache: too few of the key's voters can be reached. Nothing happened.
+        public static let quorumUnavailable = Code(kind: .quorumUnavailable)
         /// The key's owner could not be reached, and nothing was sent.
         public static let peerUnreachable = Code(kind: .peerUnreachable)
         /// The peer is stopping or has stopped.

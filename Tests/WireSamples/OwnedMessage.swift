@@ -76,6 +76,7 @@ package struct OwnedRequest: Hashable, Sendable {
     package var chunkedBytes: UInt64 = 0
     package var keys: [[UInt8]] = []
     package var placement: UInt64 = 0
+    package var scheme: UInt32 = 0
 
     package init(kind: RequestKind) { self.kind = kind }
 
@@ -93,6 +94,7 @@ package struct OwnedRequest: Hashable, Sendable {
         chunkedBytes = wire.chunkedBytes
         keys = wire.keys.map { Array($0) }
         placement = wire.placement
+        scheme = wire.scheme
     }
 
     package func withWire(_ body: (WireRequest) -> Void) {
@@ -112,6 +114,7 @@ package struct OwnedRequest: Hashable, Sendable {
                         wire.chunkedBytes = chunkedBytes
                         wire.keys = keys
                         wire.placement = placement
+                        wire.scheme = scheme
                         body(wire)
                     }
                 }

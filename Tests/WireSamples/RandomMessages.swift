@@ -51,6 +51,7 @@ package struct RandomMessages {
             request.keys = (0..<Int(random.next() % UInt64(keysMax + 1))).map { _ in bytes(upTo: 64, using: &random) }
         }
         request.placement = number(using: &random)
+        request.scheme = UInt32(truncatingIfNeeded: number(using: &random))
         return request
     }
 

@@ -151,10 +151,14 @@ struct  Peercache__Request
    * the sender's placement digest
    */
   uint64_t placement;
+  /*
+   * strict caches: copies + 16 * read from + 256 * acked by
+   */
+  uint32_t scheme;
 };
 #define PEERCACHE__REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__request__descriptor) \
-    , 0, 0, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, 0, 0, 0, 0, 0, 0,NULL, 0 }
+    , 0, 0, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, 0, 0, 0, 0, 0, 0,NULL, 0, 0 }
 
 
 struct  Peercache__Response

@@ -8,7 +8,8 @@ extension CacheCore {
     ///
     /// - Throws: the loader's own error when it ran here; otherwise `PeerCacheError`; `CancellationError`.
     func find(_ key: [UInt8], _ hash: UInt64) async throws -> Found? {
-        let found = try await findWithoutNote(key, hash)
+        let found =
+            if let scheme { try await findByQuorum(scheme, key, hash) } else { try await findWithoutNote(key, hash) }
         trail.note(hash, found?.source ?? .absent)
         switch found?.source {
         case .own: counters.add(.ownHits)
@@ -71,7 +72,7 @@ extension CacheCore {
 
     func loadHere(_ key: [UInt8], _ hash: UInt64) async throws -> Found? { found(try await loadAtCaller(key, hash)) }
 
-    private func found(_ outcome: LoadOutcome) -> Found? {
+    func found(_ outcome: LoadOutcome) -> Found? {
         switch outcome {
         case .absent: nil
         case .value(let loaded):

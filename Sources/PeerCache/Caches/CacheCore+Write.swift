@@ -19,6 +19,7 @@ extension PeerCore {
 extension CacheCore {
     /// Writes a key from this process. Returns the stamp of the write.
     func write(_ key: [UInt8], _ hash: UInt64, _ content: Content) async throws -> Stamp {
+        if let scheme { return try await writeByQuorum(scheme, key, hash, content) }
         var attempts = 0
         /// An attempt was sent and not answered: whatever comes later, the write may have taken effect.
         var isAmbiguous = false
@@ -191,7 +192,7 @@ extension CacheCore {
         }
     }
 
-    private func encode(
+    func encode(
         _ kind: RequestKind, _ key: [UInt8], _ content: Content, id: UInt64, stamp: Stamp, milliseconds: UInt32 = 0,
         _ body: (WireRequest) -> Void
     ) {

@@ -22,6 +22,10 @@ final class CacheCore: Sendable {
     let failure: PeerCacheError?
     /// Near copies are made. Never for a handle that failed: its values are of another type than those under its index.
     let keepsNear: Bool
+    /// The numbers of a strict cache; nil: a fast one.
+    let scheme: QuorumScheme?
+    /// Of a strict cache: on which slots this peer votes.
+    let votes: Votes?
     let counters = StripedCounters<CacheCounter>()
     let metrics: CacheMetrics
     let trail = ReadTrail()
@@ -44,7 +48,9 @@ final class CacheCore: Sendable {
         self.secret = secret
         self.loader = loader
         self.failure = failure
-        keepsNear = failure == nil && options.nearFor > .zero
+        scheme = failure == nil ? options.scheme : nil
+        votes = scheme.flatMap { peer.replicator.votes(of: $0) }
+        keepsNear = failure == nil && options.nearFor > .zero && scheme == nil
         metrics = peer.metrics.cache(name)
         loadPatience = Patience(max(peer.configuration.requestTimeout, options.loadTimeout + .seconds(1)))
         let timeout = max(.milliseconds(1), options.loadTimeout)
@@ -81,7 +87,8 @@ final class CacheCore: Sendable {
 
     /// Whether what the own store holds of a key may be used: the slot is held for this cache, and nobody else may have changed it.
     func isServing(_ hash: UInt64) -> Bool {
-        switch peer.replicator.serving(hash) {
+        guard scheme == nil else { return false }  // one holder alone knows nothing for sure
+        return switch peer.replicator.serving(hash) {
         case .open, .warming: peer.table.routing.isHolder(Slot(hash: hash), copies: options.copies)
         case .claiming, .doubtful, .kept: false
         }
@@ -103,8 +110,9 @@ final class CacheCore: Sendable {
     // MARK: Loading at the owner
 
     /// Waits for the load of a key that this peer owns.
-    func load(_ key: [UInt8], _ hash: UInt64) async throws -> LoadOutcome {
-        let guardStamp = guardStamp(key, hash), placement = peer.table.routing.digest
+    /// - Parameter known: the highest stamp that the caller knows of.
+    func load(_ key: [UInt8], _ hash: UInt64, guard known: Stamp = .zero) async throws -> LoadOutcome {
+        let guardStamp = max(known, guardStamp(key, hash)), placement = peer.table.routing.digest
         return try await loads.load(
             LoadKey(cache: index.value, bytes: key, placement: placement), lease: peer.mint(above: guardStamp), guard: guardStamp,
             loader: { lease in await self.runLoader(key, hash, lease: lease, placement: placement) },
@@ -112,8 +120,8 @@ final class CacheCore: Sendable {
     }
 
     /// As ``load(_:_:)`` for another peer's request.
-    func load(_ key: [UInt8], _ hash: UInt64, waiter: @escaping LoadDriver.Waiter) -> WaiterID {
-        let guardStamp = guardStamp(key, hash), placement = peer.table.routing.digest
+    func load(_ key: [UInt8], _ hash: UInt64, guard known: Stamp, waiter: @escaping LoadDriver.Waiter) -> WaiterID {
+        let guardStamp = max(known, guardStamp(key, hash)), placement = peer.table.routing.digest
         let (waiterID, isShared) = loads.join(
             LoadKey(cache: index.value, bytes: key, placement: placement), lease: peer.mint(above: guardStamp), guard: guardStamp,
             loader: { lease in await self.runLoader(key, hash, lease: lease, placement: placement) }, waiter: waiter)
@@ -124,7 +132,7 @@ final class CacheCore: Sendable {
     /// Whether a key that is not held may be found in some other way.
     func mayFind(_ serving: Serving) -> Bool { loader != nil || serving == .warming || serving == .doubtful }
 
-    private func guardStamp(_ key: [UInt8], _ hash: UInt64) -> Stamp {
+    func guardStamp(_ key: [UInt8], _ hash: UInt64) -> Stamp {
         key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
     }
 
@@ -142,11 +150,22 @@ final class CacheCore: Sendable {
 
     /// - Parameter placement: under which the load began; nil: the value is not stored.
     private func runLoader(_ key: [UInt8], _ hash: UInt64, lease: Stamp, placement: UInt64?) async -> Result<LoadOutcome, any Error> {
+        if scheme != nil, let placement { return await runStrictLoader(key, hash, lease: lease, placement: placement) }
         if placement != nil {
             // The load before this one may have ended between the caller's look at the store and its joining.
             if peer.replicator.serving(hash) != .doubtful, let found = held(key, hash) { return .success(.value(LoadedValue(found))) }
             if let found = await fetch(key, hash) { return .success(.value(LoadedValue(found))) }
         }
+        return await callLoader(key, lease: lease) { loaded in
+            guard let placement else { return false }
+            return self.fill(key, hash, loaded, placement: placement)
+        }
+    }
+
+    /// - Parameter fill: stores what the loader brought; false: it is for those who wait only.
+    func callLoader(
+        _ key: [UInt8], lease: Stamp, fill: (LoadedValue) async -> Bool
+    ) async -> Result<LoadOutcome, any Error> {
         guard let loader else { return .success(.absent) }
         counters.add(.loads)
         let started = ClusterClock.monotonicNanoseconds
@@ -155,7 +174,7 @@ final class CacheCore: Sendable {
             guard let (bytes, object) = try await loader(key) else { return .success(.absent) }
             let left = peer.millisecondsLeft(of: options.ttl, since: lease)
             var loaded = LoadedValue(bytes: bytes, object: object, stamp: lease, ttlMilliseconds: left, isStored: false)
-            if let placement { loaded.isStored = fill(key, hash, loaded, placement: placement) }
+            loaded.isStored = await fill(loaded)
             return .success(.value(loaded))
         } catch {
             counters.add(.loadErrors)

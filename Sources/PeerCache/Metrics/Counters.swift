@@ -31,4 +31,6 @@ enum PeerCounter: Int, CaseIterable, Sendable {
     case warmHits
     /// Bytes of pages taken in, and parts of them that were refused.
     case bytesPulled, pulledRefused
+    /// Voters of strict caches that a read brought up to the value it found.
+    case writeBacks
 }

@@ -10,6 +10,7 @@ struct ValidatedConfiguration {
     var nearBytes: Int
     var valueBytesMax: Int
     var replica: ReplicaConfiguration
+    var voters: VoterConfiguration
 }
 
 extension CachePeerConfiguration {
@@ -48,6 +49,13 @@ extension CachePeerConfiguration {
             (64 << 10)...(16 << 30) ~= transferRate.bytes, "transferRate", "\(transferRate.bytes) bytes",
             "use 65536 bytes...16 GiB, for example .megabytes(32)")
 
+        if let minimumPeers { try check(1...65_535 ~= minimumPeers, "minimumPeers", minimumPeers, "use 1...65535, or nil") }
+        if let strictResetAfter {
+            try check(
+                strictResetAfter >= .seconds(1) && strictResetAfter <= .seconds(86_400), "strictResetAfter", strictResetAfter,
+                "use 1 s...24 h, or nil")
+        }
+
         let discovery = try discovery.source()
         let security = try handshakeSecurity()
         do throws(SecurityConfigurationError) {
@@ -78,9 +86,12 @@ extension CachePeerConfiguration {
             transport.limits.requestsMax = limits.requestsPerPeerMax
             var replica = ReplicaConfiguration()
             replica.transferBytesPerSecond = transferRate.bytes
+            // Without a number nobody begins a cluster; strict caches are refused then.
+            var voters = VoterConfiguration(minimumPeers: minimumPeers ?? .max)
+            voters.resetAfter = strictResetAfter
             return ValidatedConfiguration(
                 hashKey: hashKey, transport: transport, storeBytes: storeBytes, nearBytes: nearBytes, valueBytesMax: valueBytesMax,
-                replica: replica)
+                replica: replica, voters: voters)
         } catch { throw PeerCacheError(.invalidConfiguration, error.message) }
     }
 

@@ -49,28 +49,64 @@ extension PeerCore {
         return answer.map { .claimed($0) } ?? .none
     }
 
-    private func pageContext() -> PageContext {
+    /// - Parameter scheme: of the strict caches that the page is for; nil: it is for the fast ones.
+    private func pageContext(_ scheme: QuorumScheme?) -> PageContext {
         let routing = table.routing
         let caches = Dictionary(caches.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })  // looked up, never iterated
         return PageContext(
             cache: { self.cache(named: $0)?.index },
-            holds: { index, slot in caches[index].map { routing.isHolder(slot, copies: $0.options.copies) } ?? false },
+            holds: { index, slot in
+                caches[index].map { $0.scheme == scheme && routing.isHolder(slot, copies: $0.options.copies) } ?? false
+            },
             hash: { index, key in caches[index]?.secret.hash(key) ?? 0 },
-            accepts: { self.clock.accepts($0) }, now: clock.tick())
+            accepts: { self.clock.accepts($0) }, now: clock.tick(), dropsUnknown: scheme != nil)
     }
 
     private func pull(_ pull: PullRequest, isDoubtful: Bool, _ other: PeerID) async -> ReplicaMachine.Answer {
         guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience) else { return .none }
         if response.status == .notHolder { return .notHeld }
+        guard let result = await takeIn(response, pull, isDoubtful: isDoubtful, nil, from: other) else { return .none }
+        return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
+    }
+
+    /// Takes in a page, and the values that were too long for it.
+    private func takeIn(
+        _ response: PeerResponse, _ pull: PullRequest, isDoubtful: Bool, _ scheme: QuorumScheme?, from other: PeerID
+    ) async -> PageResult? {
         guard response.status == .ok,
             var result = response.value.withUnsafeReadableBytes({ bytes in
-                try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, pageContext())
+                try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, pageContext(scheme))
             })
-        else { return .none }
+        else { return nil }
         count(result)
         for (key, stamp) in result.deferred { result.bytes += await fetch(key, stamp, from: other) }
         for (bucket, floor) in result.floors { store.raiseFloor(of: bucket, to: floor) }
-        return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
+        return result
+    }
+
+    // MARK: Strict caches
+
+    func ask(_ question: VoterMachine.Question, _ scheme: QuorumScheme, of other: PeerID) async -> VoterMachine.Answer {
+        switch question {
+        case .seal(let seal):
+            guard
+                let response = await request(
+                    .seal, PageWriter.seal(seal, scheme), placement: seal.placement, to: other, Self.questionPatience)
+            else { return .none }
+            if response.status == .notOwner { return .disagrees }
+            guard response.status == .ok else { return .none }
+            let answer = response.value.withUnsafeReadableBytes { bytes in
+                try? PageReader.sealAnswer(bytes) { name, floor in
+                    if clock.accepts(floor), let cache = cache(named: name) { cache.clearHere(upTo: floor) }
+                }
+            }
+            return answer.map { .sealed($0) } ?? .none
+        case .pull(let pull):
+            guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience),
+                let result = await takeIn(response, pull, isDoubtful: true, scheme, from: other)
+            else { return .none }
+            return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
+        }
     }
 
     private func count(_ result: PageResult) {
@@ -110,7 +146,7 @@ extension PeerCore {
         else { return .none }
         let byIndex = caches
         let result = response.value.withUnsafeReadableBytes { bytes in
-            try? store.repair(bucket, with: bytes, pageContext()) { id, key, info, value in
+            try? store.repair(bucket, with: bytes, pageContext(nil)) { id, key, info, value in
                 guard let cache = byIndex.first(where: { $0.index == id.cache }) else { return }
                 counters.add(cache.ship(key, value, info, to: connection) ? .entriesShipped : .copiesDropped)
             }

@@ -54,7 +54,7 @@ final class PeerCore: Sendable {
         directory = ConnectionDirectory()
         hashKey = validated.hashKey
         table = RoutingTable(Routing(placement: .empty, me: me, view: nil))
-        replicator = Replicator(me: me, configuration: validated.replica)
+        replicator = Replicator(me: me, configuration: validated.replica, voters: validated.voters)
         metrics = PeerMetrics(cluster: configuration.cluster, factory: configuration.metricsFactory)
         logger = configuration.logger
     }
@@ -148,11 +148,36 @@ final class PeerCore: Sendable {
         return cache
     }
 
+    /// The hash of a key of a cache that is not registered here.
+    func hash(_ key: UnsafeRawBufferPointer, cache name: UnsafeRawBufferPointer) -> UInt64 {
+        hashKey.hashSecret(cache: String(decoding: name, as: UTF8.self)).hash(key)
+    }
+
     private func cache(named name: String) -> CacheCore? { state.withLock { $0.byName[name] } }
 
     /// A place for the cache in the store, or why there is none.
     private func place(_ name: String, _ options: CacheOptions) -> (CacheIndex, PeerCacheError?) {
         do throws(PeerCacheError) { try options.validate(cache: name) } catch { return (CacheIndex(0), error) }
+        if let scheme = options.scheme {
+            guard configuration.minimumPeers != nil else {
+                return (
+                    CacheIndex(0),
+                    PeerCacheError(
+                        .invalidConfiguration,
+                        "cache \"\(name)\" is strict (readFrom + ackedBy > copies), and minimumPeers is nil; set it to more than half of the "
+                            + "peers that you start, so that a part of them never takes itself for a new cluster")
+                )
+            }
+            guard replicator.votes(of: scheme) != nil else {
+                return (
+                    CacheIndex(0),
+                    PeerCacheError(
+                        .invalidConfiguration,
+                        "cache \"\(name)\": copies, readFrom and ackedBy are the \(Replicator.schemesMax + 1)th combination of strict caches; "
+                            + "use one that another cache has")
+                )
+            }
+        }
         do {
             let index = try store.register(name)
             if let memoryMax = options.memoryMax { try store.setQuota(index, memoryMax.bytes) }

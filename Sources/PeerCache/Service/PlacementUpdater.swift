@@ -32,13 +32,15 @@ final class PlacementUpdater: Sendable {
 
     private func publish(_ routing: Routing, _ core: PeerCore, isNew: Bool) {
         let effects = isNew ? core.replicator.decide(input(routing, core), core) : []
+        // Under the former placement nobody votes any more when the new one is seen.
+        let votes = isNew ? core.replicator.decideVotes(routing.placement, present: routing.present, core) : []
         core.table.publish(routing)
         core.replicator.send(effects, core)
+        core.replicator.send(voting: votes, core)
     }
 
     private func input(_ routing: Routing, _ core: PeerCore) -> ReplicaMachine.Input {
-        let present = (routing.view?.members ?? []).filter { $0.status.isPresent && $0.record.id != core.me }.map(\.record.id)
-        return .placement(routing.placement, present: present, copies: Self.copies(core).sorted())
+        .placement(routing.placement, present: routing.present, copies: Self.copies(core).sorted())
     }
 
     /// Others have owned this peer's slots meanwhile: what it holds may be outdated.
@@ -47,9 +49,9 @@ final class PlacementUpdater: Sendable {
         core.near.removeAll()
     }
 
-    /// The numbers of copies that the caches here ask for.
+    /// The numbers of copies that the fast caches here ask for.
     private static func copies(_ core: PeerCore) -> Set<Int> {
-        Set(core.caches.compactMap { $0.failure == nil ? $0.options.copies : nil })
+        Set(core.caches.compactMap { $0.failure == nil && $0.scheme == nil ? $0.options.copies : nil })
     }
 }
 

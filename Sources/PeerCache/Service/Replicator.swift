@@ -2,35 +2,47 @@ internal import PeerCacheCore
 internal import PeerCacheTransport
 internal import Synchronization
 
-/// Drives the pure ``ReplicaMachine``: tells it of placements and answers, and carries out what it says.
+/// Drives the pure machines that decide what this peer holds: ``ReplicaMachine``, and a ``VoterMachine`` for each scheme of strict caches.
+/// Tells them of placements and answers, and carries out what they say.
 final class Replicator: Sendable {
-    private let machine: Lock<ReplicaMachine>
+    struct State: Sendable {
+        var machine: ReplicaMachine
+        var voters: [Voters] = []
+        /// Slots that the machine has had adopted.
+        var held = SlotSet()
+    }
+    let state: Lock<State>
+    let me: PeerID
+    let voterConfiguration: VoterConfiguration
     /// ``Serving`` by slot, for every request to look at.
-    private let servings: Servings
+    private let servings = SlotBytes(Serving.open.rawValue)
     /// Calls that could not be made, as too much runs already; the machine hears of it with the next tick.
     private let unmade = Lock<[ReplicaMachine.CallID]>([])
 
-    init(me: PeerID, configuration: ReplicaConfiguration) {
-        machine = Lock(ReplicaMachine(configuration, me: me))
-        servings = Servings()
+    init(me: PeerID, configuration: ReplicaConfiguration, voters: VoterConfiguration) {
+        self.me = me
+        voterConfiguration = voters
+        state = Lock(State(machine: ReplicaMachine(configuration, me: me)))
     }
 
     /// O(1), no lock.
-    func serving(_ hash: UInt64) -> Serving { servings[Slot(hash: hash)] }
+    func serving(_ hash: UInt64) -> Serving { Serving(rawValue: servings[Slot(hash: hash)]) ?? .claiming }
 
     /// What this peer answers to a claim.
-    func answer(to slots: SlotSet) -> ClaimAnswer { machine.withLock { $0.answer(to: slots) } }
+    func answer(to slots: SlotSet) -> ClaimAnswer { state.withLock { $0.machine.answer(to: slots) } }
 
-    func isComplete(_ slot: Slot) -> Bool { machine.withLock { $0.isComplete(slot) } }
+    func isComplete(_ slot: Slot) -> Bool { state.withLock { $0.machine.isComplete(slot) } }
 
     /// Who may have what is not held here.
-    func holders(of slot: Slot) -> [PeerID] { machine.withLock { $0.holders(of: slot) } }
+    func holders(of slot: Slot) -> [PeerID] { state.withLock { $0.machine.holders(of: slot) } }
 
     /// Slots to be claimed or fetched, those kept for others, and those in which a copy misses a write.
-    var counts: (unsettled: Int, owed: Int, dirty: Int) { machine.withLock { ($0.unsettledCount, $0.owedCount, $0.dirtyCount) } }
+    var counts: (unsettled: Int, owed: Int, dirty: Int) {
+        state.withLock { ($0.machine.unsettledCount, $0.machine.owedCount, $0.machine.dirtyCount) }
+    }
 
     /// A copy could not be sent: the slot is compared with that holder soon.
-    func missed(_ hash: UInt64, by holder: PeerID) { machine.withLock { $0.markDirty(Slot(hash: hash), at: holder) } }
+    func missed(_ hash: UInt64, by holder: PeerID) { state.withLock { $0.machine.markDirty(Slot(hash: hash), at: holder) } }
 
     // MARK: Inputs
 
@@ -42,9 +54,9 @@ final class Replicator: Sendable {
     /// As ``handle(_:_:)``, without what is to be sent: hand that to ``send(_:_:)``.
     func decide(_ input: ReplicaMachine.Input, _ core: PeerCore) -> [ReplicaMachine.Effect] {
         var effects: [ReplicaMachine.Effect] = []
-        machine.withLock { machine in
-            machine.handle(input, now: core.clock.now(), into: &effects)
-            for effect in effects { change(effect, core) }
+        state.withLock { state in
+            state.machine.handle(input, now: core.clock.now(), into: &effects)
+            for effect in effects { change(effect, &state, core) }
         }
         return effects
     }
@@ -54,7 +66,8 @@ final class Replicator: Sendable {
         while !Task.isCancelled {
             for id in takeUnmade() { handle(.answered(id, .none), core) }
             handle(.tick, core)
-            let isBusy = machine.withLock { $0.isBusy }
+            tickVoters(core)
+            let isBusy = state.withLock { $0.machine.isBusy || $0.voters.contains { $0.machine.isBusy } }
             try? await Task.sleep(for: isBusy ? .milliseconds(10) : .milliseconds(100))
         }
     }
@@ -68,16 +81,29 @@ final class Replicator: Sendable {
 
     // MARK: Effects
 
-    private func change(_ effect: ReplicaMachine.Effect, _ core: PeerCore) {
+    private func change(_ effect: ReplicaMachine.Effect, _ state: inout State, _ core: PeerCore) {
         switch effect {
-        case .adopt(let slot): core.store.adopt(slot)
-        case .forget(let slot): core.store.forget(slot)
+        case .adopt(let slot):
+            state.held.insert(slot)
+            core.store.adopt(slot)
+        case .forget(let slot):
+            state.held.remove(slot)
+            forget(slot, state, core) { $0.scheme == nil }
         case .release(let slot, let rank):
-            let gone = Set(core.caches.filter { $0.options.copies <= rank }.map(\.index))  // asked for membership, never iterated
+            let gone = Set(core.caches.filter { $0.scheme == nil && $0.options.copies <= rank }.map(\.index))  // only asked for membership
             if !gone.isEmpty { core.store.forget(slot) { gone.contains($0) } }
-        case .serve(let slot, let serving): servings.set(slot, serving)
+        case .serve(let slot, let serving): servings[slot] = serving.rawValue
         case .call, .synchronize: break
         }
+    }
+
+    /// Forgets a slot of some caches, and as a whole when no machine holds it any more.
+    func forget(_ slot: Slot, _ state: State, _ core: PeerCore, where isGone: (CacheCore) -> Bool) {
+        guard state.held.contains(slot) || state.voters.contains(where: { $0.machine.held.contains(slot) }) else {
+            return core.store.forget(slot)
+        }
+        let gone = Set(core.caches.filter(isGone).map(\.index))  // asked for membership, never iterated
+        if !gone.isEmpty { core.store.forget(slot) { gone.contains($0) } }
     }
 
     func send(_ effects: [ReplicaMachine.Effect], _ core: PeerCore) {
@@ -94,12 +120,12 @@ final class Replicator: Sendable {
 }
 
 /// A byte for each slot, read without a lock.
-private final class Servings: @unchecked Sendable {  // unchecked: the pointer never changes, and what it leads to is atomic
+final class SlotBytes: @unchecked Sendable {  // unchecked: the pointer never changes, and what it leads to is atomic
     private let bytes: UnsafeMutablePointer<Atomic<UInt8>>
 
-    init() {
+    init(_ first: UInt8) {
         bytes = .allocate(capacity: Slot.count)
-        for index in 0..<Slot.count { (bytes + index).initialize(to: Atomic(Serving.open.rawValue)) }
+        for index in 0..<Slot.count { (bytes + index).initialize(to: Atomic(first)) }
     }
 
     deinit {
@@ -107,7 +133,8 @@ private final class Servings: @unchecked Sendable {  // unchecked: the pointer n
         bytes.deallocate()
     }
 
-    subscript(_ slot: Slot) -> Serving { Serving(rawValue: bytes[slot.index].load(ordering: .acquiring)) ?? .claiming }
-
-    func set(_ slot: Slot, _ serving: Serving) { bytes[slot.index].store(serving.rawValue, ordering: .releasing) }
+    subscript(_ slot: Slot) -> UInt8 {
+        get { bytes[slot.index].load(ordering: .acquiring) }
+        set { bytes[slot.index].store(newValue, ordering: .releasing) }
+    }
 }

@@ -6,8 +6,8 @@ extension RequestKind {
     /// About slots and not about one cache.
     var isAboutSlots: Bool {
         switch self {
-        case .claim, .pull, .compare: true
-        case .get, .getMany, .set, .remove, .apply, .readClock, .clearCache, .inspect: false
+        case .claim, .pull, .compare, .seal: true
+        case .get, .getMany, .set, .remove, .apply, .readClock, .clearCache, .inspect, .read, .store: false
         }
     }
 }
@@ -20,6 +20,7 @@ extension RequestServer {
             case .claim: try claim(request, connection)
             case .pull: try pull(request, connection)
             case .compare: try compare(request, connection)
+            case .seal: try seal(request, connection)
             default: break
             }
         } catch { refuse(request, .malformed, connection) }
@@ -30,8 +31,19 @@ extension RequestServer {
         let slots = try PageReader.claim(request.value)
         let digest = peer.table.routing.digest
         guard digest == request.placement else { return refuse(request, .notOwner, connection, digest: digest) }
-        let floors = peer.caches.map { (cache: $0.nameBytes, floor: peer.store.cacheFloor($0.index)) }.filter { $0.floor > .zero }
-        respond(request, PageWriter.claimAnswer(peer.replicator.answer(to: slots), floors: floors), connection)
+        respond(request, PageWriter.claimAnswer(peer.replicator.answer(to: slots), floors: cacheFloors), connection)
+    }
+
+    private var cacheFloors: [(cache: [UInt8], floor: Stamp)] {
+        peer.caches.map { (cache: $0.nameBytes, floor: peer.store.cacheFloor($0.index)) }.filter { $0.floor > .zero }
+    }
+
+    private func seal(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
+        let (seal, scheme) = try PageReader.seal(request.value, placement: request.placement)
+        guard let answer = peer.replicator.answer(seal, scheme, peer) else {
+            return refuse(request, .notOwner, connection, digest: peer.table.routing.digest)
+        }
+        respond(request, PageWriter.sealAnswer(answer, floors: cacheFloors), connection)
     }
 
     private func pull(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {

@@ -30,6 +30,7 @@ final class RequestServer: PeerRequestHandler {
         if case .readClock = request.kind { return connection.respond(WireResponse(id: request.id, status: .ok)) }
         if case .clearCache = request.kind { return clear(request, connection) }
         if request.kind.isAboutSlots { return handleSlots(request, connection) }
+        if request.kind == .read || request.kind == .store { return handleVote(request, connection) }
         guard let cache = peer.cache(named: request.cache) else { return refuse(request, .noLoader, connection) }
         guard request.type == 0 || request.type == cache.typeFingerprint else { return refuse(request, .incompatible, connection) }
         let hash = cache.secret.hash(request.key)
@@ -40,7 +41,7 @@ final class RequestServer: PeerRequestHandler {
         case .remove: write(cache, request, hash, connection)
         case .apply: apply(cache, request, hash, connection)
         case .inspect: inspect(cache, request, hash, connection)
-        case .readClock, .clearCache, .claim, .pull, .compare: break
+        case .readClock, .clearCache, .claim, .pull, .compare, .seal, .read, .store: break
         }
     }
 
@@ -62,6 +63,7 @@ final class RequestServer: PeerRequestHandler {
     // MARK: Reads
 
     private func get(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        if cache.scheme != nil { return getStrictly(cache, request, hash, connection) }
         let isFallback = request.flags.contains(.fallback)
         let routing = peer.table.routing
         var serving = peer.replicator.serving(hash)
@@ -72,39 +74,67 @@ final class RequestServer: PeerRequestHandler {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
         cache.counters.add(.served)
-        var large: Found?
-        let isHeld =
-            serving != .doubtful
-            && cache.visitHeld(request.key, hash) { info, value in
-                let ttl = peer.millisecondsLeft(info.expiry)
-                guard value.byteCount <= WireLimits.chunkBytes else {
-                    let bytes = value.withUnsafeBytes { ByteBuffer(bytes: $0) }
-                    large = Found(bytes: bytes, object: nil, stamp: info.stamp, ttlMilliseconds: ttl, source: .own)
-                    return
-                }
-                var response = WireResponse(id: request.id, status: .ok)
-                response.stamp = info.stamp
-                response.ttlMilliseconds = ttl
-                value.withUnsafeBytes { bytes in
-                    response.value = bytes
-                    connection.respond(response)
-                }
-            }
-        if let large { connection.respond(id: request.id, large.bytes, stamp: large.stamp, ttlMilliseconds: large.ttlMilliseconds) }
-        if isHeld { return }
-        if isFallback {
-            var response = WireResponse(id: request.id, status: .absent)
-            response.stamp = peer.store.guardStamp(cache.id(hash), request.key.bytes)
-            return connection.respond(response)
-        }
+        if serving != .doubtful, answerHeld(cache, request, hash, connection) { return }
+        if isFallback { return answerAbsent(cache, request, hash, connection) }
         guard cache.mayFind(serving) else { return refuse(request, .noLoader, connection) }
         let id = request.id
         load(cache, Array(request.key), hash, connection, id) { outcome in connection.respond(id: id, outcome) }
     }
 
+    private func getHeld(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        if !answerHeld(cache, request, hash, connection) { answerAbsent(cache, request, hash, connection) }
+    }
+
+    /// What was dropped or removed, or nothing.
+    private func answerAbsent(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        var response = WireResponse(id: request.id, status: .absent)
+        response.stamp = peer.store.guardStamp(cache.id(hash), request.key.bytes)
+        connection.respond(response)
+    }
+
+    /// Answers with what is held. False: nothing is, or `isGood` said no at that moment, and nothing was answered.
+    func answerHeld(
+        _ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection, if isGood: () -> Bool = { true }
+    ) -> Bool {
+        var large: Found?
+        var isAnswered = false
+        _ = cache.visitHeld(request.key, hash) { info, value in
+            guard isGood() else { return }
+            isAnswered = true
+            let ttl = peer.millisecondsLeft(info.expiry)
+            guard value.byteCount <= WireLimits.chunkBytes else {
+                let bytes = value.withUnsafeBytes { ByteBuffer(bytes: $0) }
+                large = Found(bytes: bytes, object: nil, stamp: info.stamp, ttlMilliseconds: ttl, source: .own)
+                return
+            }
+            var response = WireResponse(id: request.id, status: .ok)
+            response.stamp = info.stamp
+            response.ttlMilliseconds = ttl
+            value.withUnsafeBytes { bytes in
+                response.value = bytes
+                connection.respond(response)
+            }
+        }
+        if let large { connection.respond(id: request.id, large.bytes, stamp: large.stamp, ttlMilliseconds: large.ttlMilliseconds) }
+        return isAnswered
+    }
+
+    /// A load for a reader that found nothing at the voters. Deferred values of pages are asked for in the same way.
+    private func getStrictly(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        guard !request.flags.contains(.fallback) else { return getHeld(cache, request, hash, connection) }
+        let routing = peer.table.routing
+        guard routing.owner(hash) == peer.me else { return refuse(request, .notOwner, connection, digest: routing.digest) }
+        guard cache.loader != nil else { return refuse(request, .noLoader, connection) }
+        guard peer.clock.accepts(request.stamp) else { return refuse(request, .clockSkew, connection) }
+        cache.counters.add(.served)
+        let id = request.id
+        load(cache, Array(request.key), hash, guard: request.stamp, connection, id) { outcome in connection.respond(id: id, outcome) }
+    }
+
     /// Joins a load on behalf of a remote caller. On the connection's event loop, so that nobody gives up meanwhile.
+    /// - Parameter stamp: the highest stamp that the caller knows of.
     private func load(
-        _ cache: CacheCore, _ key: [UInt8], _ hash: UInt64, _ connection: PeerConnection, _ request: UInt64,
+        _ cache: CacheCore, _ key: [UInt8], _ hash: UInt64, guard stamp: Stamp = .zero, _ connection: PeerConnection, _ request: UInt64,
         _ answer: @escaping @Sendable (Result<LoadOutcome, any Error>) -> Void
     ) {
         let entered = callers.withLock { callers -> UInt64? in
@@ -117,7 +147,7 @@ final class RequestServer: PeerRequestHandler {
         guard let ticket = entered else {
             return answer(.failure(PeerCacheError(.overloaded, "too many requests of one peer wait")))
         }
-        let waiter = cache.load(key, hash) { result in
+        let waiter = cache.load(key, hash, guard: stamp) { result in
             self.callers.withLock { callers in
                 Self.leave(connection, &callers)
                 callers[connection.id]?.loads[request]?[ticket] = nil
@@ -135,6 +165,7 @@ final class RequestServer: PeerRequestHandler {
 
     private func getMany(_ cache: CacheCore, _ request: WireRequest, _ connection: PeerConnection) {
         guard request.keys.count <= WireLimits.keysMax else { return refuse(request, .malformed, connection) }
+        guard cache.scheme == nil else { return refuse(request, .unsupported, connection) }  // asked for one by one
         let routing = peer.table.routing
         let batch = BatchAnswer(id: request.id, count: request.keys.count, connection: connection)
         cache.counters.add(.served, UInt64(request.keys.count))
@@ -173,6 +204,7 @@ final class RequestServer: PeerRequestHandler {
     // MARK: Writes
 
     private func write(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        guard cache.scheme == nil else { return refuse(request, .incompatible, connection) }
         let routing = peer.table.routing
         guard routing.owner(hash) == peer.me, peer.replicator.serving(hash) != .claiming else {
             return refuse(request, .notOwner, connection, digest: routing.digest)

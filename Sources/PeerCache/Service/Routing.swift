@@ -18,6 +18,9 @@ final class Routing: Sendable {
 
     var digest: UInt64 { placement.digest }
 
+    /// The other members that can be asked, in the order of their ids. O(members).
+    var present: [PeerID] { (view?.members ?? []).filter { $0.status.isPresent && $0.record.id != me }.map(\.record.id) }
+
     /// O(1).
     func owner(_ hash: UInt64) -> PeerID? { placement.owner(of: Slot(hash: hash)) }
 

@@ -39,6 +39,7 @@ package struct QuorumRead: Sendable {
     }
 
     private let scheme: QuorumScheme
+    private let answersMin: Int
     private var voters: [Voter]
     private enum Write: Sendable { case none, sent, failed }
     /// Bringing up of each voter.
@@ -47,9 +48,12 @@ package struct QuorumRead: Sendable {
     /// Asked for the value before.
     private var tried: [Int] = []
 
-    /// - Parameter voters: how many are in the slot's list.
-    package init(_ scheme: QuorumScheme, voters: Int) {
+    /// - Parameters:
+    ///   - voters: how many are in the slot's list.
+    ///   - answersMin: voters that must have answered before the key counts as missed; at least R.
+    package init(_ scheme: QuorumScheme, voters: Int, answersMin: Int = 0) {
         self.scheme = scheme
+        self.answersMin = max(answersMin, scheme.readFrom)
         self.voters = Array(repeating: .unasked, count: max(0, voters))
         writes = Array(repeating: .none, count: max(0, voters))
     }
@@ -89,8 +93,8 @@ package struct QuorumRead: Sendable {
         }
         let isWaiting = voters.contains { if case .asked = $0 { true } else { false } }
         guard let newest = answers.filter({ $0.1.isHeld }).max(by: { $0.1.guardStamp < $1.1.guardStamp }) else {
-            if answers.count >= scheme.readFrom { return .miss(guard: answers.map(\.1.guardStamp).max() ?? .zero) }
-            return askMore(scheme.votersMin - answers.count, isWaiting, otherwise: .noQuorum)
+            if answers.count >= answersMin { return .miss(guard: answers.map(\.1.guardStamp).max() ?? .zero) }
+            return askMore(max(scheme.votersMin, answersMin) - answers.count, isWaiting, otherwise: .noQuorum)
         }
         let stamp = newest.1.guardStamp
         let highest = answers.map(\.1.guardStamp).max() ?? .zero

@@ -23,6 +23,15 @@ package struct QuorumScheme: Hashable, Comparable, Sendable {
     /// Voters that must know the lease of a load before the loader starts, so that each later write mints above it.
     package var leaseQuorum: Int { max(readFrom, copies - readFrom + 1) }
 
+    /// On the wire.
+    package var code: UInt32 { UInt32(copies | readFrom << 4 | ackedBy << 8) }
+
+    /// Nil unless the numbers are those of a scheme.
+    package init?(code: UInt32) {
+        guard code < 4_096 else { return nil }
+        self.init(copies: Int(code & 15), readFrom: Int(code >> 4 & 15), ackedBy: Int(code >> 8))
+    }
+
     package static func < (left: QuorumScheme, right: QuorumScheme) -> Bool {
         (left.copies, left.readFrom, left.ackedBy) < (right.copies, right.readFrom, right.ackedBy)
     }

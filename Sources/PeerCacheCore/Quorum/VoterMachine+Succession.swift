@@ -2,16 +2,19 @@
 extension VoterMachine {
     // MARK: Asking
 
-    /// What is known of a slot has changed: whoever was asked has to hear of it, and answers of before do not count.
-    mutating func listsChanged(_ slot: Slot) {
-        told.updateAll { _, told in told.sealed.remove(slot) }
-        stopFetching(slot)
+    /// What is known of slots has changed: whoever was asked has to hear of it, and answers of before do not count.
+    mutating func listsChanged(_ slots: SlotSet) {
+        if slots.isEmpty { return }
+        told.updateAll { _, told in told.sealed.subtract(slots) }
         for id in calls.keys {  // each entry by itself: the order does not matter
-            guard case .seal(let peer, var slots) = calls[id], slots.contains(slot) else { continue }
-            slots.remove(slot)
-            calls[id] = .seal(peer, slots)
+            guard case .seal(let peer, var asked) = calls[id] else { continue }
+            asked.subtract(slots)
+            calls[id] = .seal(peer, asked)
         }
-        for peer in recipients(slot) { toAsk.insert(slot, for: peer) }
+        for slot in slots.slots {
+            stopFetching(slot)
+            for peer in recipients(slot) { toAsk.insert(slot, for: peer) }
+        }
     }
 
     mutating func reconsider(_ slot: Slot, _ effects: inout [Effect]) {
@@ -32,7 +35,7 @@ extension VoterMachine {
         guard silentCount > 0, askAgainAt.map({ $0 <= now }) ?? true else { return }
         askAgainAt = now + configuration.askAgainEvery
         guard calls.isEmpty else { return }
-        for slot in configuration.slots where mine.contains(slot) && !voting.contains(slot) && sourcesLeft[slot.index] == 0 {
+        for slot in silent.slots where sourcesLeft[slot.index] == 0 {
             for peer in recipients(slot) { toAsk.insert(slot, for: peer) }
         }
     }
@@ -81,12 +84,14 @@ extension VoterMachine {
         told.times.append((slots, answer.forgotten, answer.blank))
         for open in answer.lists where open.list.hasVoted { told.note(voted: open) }
         self.told[peer] = told
+        var changed = SlotSet()
         for open in answer.lists {
             var list = open.list
             list.hasVoted = false  // said of the other
             for slot in open.slots where slots.contains(slot) && !voting.contains(slot) {
                 if lists[slot.index].lists.count < configuration.listsMax || lists[slot.index][list.voters] != nil {
-                    if lists[slot.index].insert(list) { listsChanged(slot) }
+                    listed.insert(slot)
+                    if lists[slot.index].insert(list) { changed.insert(slot) }
                 } else {
                     self.told.change(peer) { $0.sealed.remove(slot) }
                     toAsk.insert(slot, for: peer)
@@ -94,6 +99,7 @@ extension VoterMachine {
                 }
             }
         }
+        listsChanged(changed)
     }
 
     // MARK: Enough?
@@ -170,7 +176,7 @@ extension VoterMachine {
         guard let resetAfter = configuration.resetAfter, silentCount > 0, now - enteredAt >= resetAfter,
             present.count + 1 >= configuration.minimumPeers
         else { return }
-        for slot in configuration.slots where mine.contains(slot) && !voting.contains(slot) && sourcesLeft[slot.index] == 0 {
+        for slot in silent.slots where sourcesLeft[slot.index] == 0 {
             guard present.allSatisfy({ told[$0]?.sealed.contains(slot) == true || !recipients(slot).contains($0) }) else { continue }
             effects.append(.reset(slot))
             vote(slot)
@@ -184,7 +190,10 @@ extension VoterMachine {
         guard queryAt.map({ $0 <= now }) ?? true else { return }
         queryAt = now + configuration.queryEvery
         var wanted = SortedMap<PeerID, SlotSet>()
-        for slot in configuration.slots where !mine.contains(slot) && (held.contains(slot) || !lists[slot.index].isEmpty) {
+        var lost = held
+        lost.formUnion(listed)
+        lost.subtract(mine)
+        for slot in lost.slots {
             let voters = voters(slot)
             let silent = voters.filter { told[$0]?.voting.contains(slot) != true }
             if silent.isEmpty, !voters.isEmpty { forget(slot, &effects) }
@@ -203,6 +212,7 @@ extension VoterMachine {
 
     private mutating func forget(_ slot: Slot, _ effects: inout [Effect]) {
         lists[slot.index] = OpenLists()
+        listed.remove(slot)
         founded.insert(slot)
         guard held.contains(slot) else { return }
         held.remove(slot)

@@ -22,6 +22,8 @@ package struct VoterMachine: Sendable {
     /// Lists of former placements that may still have voters. Of slots on which this peer votes, those that it saw closed: whoever comes late
     /// has to hear of them.
     var lists = [OpenLists](repeating: OpenLists(), count: Slot.count)
+    /// Slots with such lists.
+    var listed = SlotSet()
     /// Slots of which something is held.
     package internal(set) var held = SlotSet()
     /// Clock at which what was held was forgotten; 0: never.
@@ -108,6 +110,19 @@ package struct VoterMachine: Sendable {
     /// Slots in whose lists this peer is, and on which it does not vote.
     package var silentCount: Int { mine.count - voting.count }
 
+    var silent: SlotSet {
+        var silent = mine
+        silent.subtract(voting)
+        return silent
+    }
+
+    /// Slots that this peer lost and whose new voters do not all vote yet. O(slots).
+    package var owedCount: Int {
+        var lost = held
+        lost.subtract(mine)
+        return lost.count
+    }
+
     /// Something is under way that wants ticks every few milliseconds.
     package var isBusy: Bool { silentCount > 0 }
 
@@ -170,6 +185,7 @@ package struct VoterMachine: Sendable {
             blankUntil[slot.index] = now.hlc
         }
         guard isVoting || mayBeOpen.contains(slot) else { return }
+        listed.insert(slot)
         lists[slot.index].insert(VoterList(voters: voters(slot), entered: entered, hasVoted: isVoting, isFirst: isFirst))
     }
 
@@ -208,15 +224,18 @@ package struct VoterMachine: Sendable {
             slots.subtract(founded)
             mayBeOpen.formUnion(slots)
         }
+        var changed = SlotSet()
         for open in seal.lists {
             var told = open.list
             told.hasVoted = false  // said of the asker
             for slot in open.slots where seal.slots.contains(slot) {
                 mayBeOpen.insert(slot)
-                guard !voting.contains(slot), lists[slot.index].insert(told), mine.contains(slot) else { continue }
-                listsChanged(slot)
+                if voting.contains(slot) { continue }
+                listed.insert(slot)
+                if lists[slot.index].insert(told), mine.contains(slot) { changed.insert(slot) }
             }
         }
+        listsChanged(changed)
         return true
     }
 }
@@ -227,6 +246,8 @@ struct ListGroups {
     private var positions: [VoterList: Int] = [:]  // looked up, never iterated
 
     mutating func add(_ list: VoterList, _ slot: Slot) {
+        // Neighbours mostly have the same.
+        if let last = lists.indices.last, lists[last].list == list { return lists[last].slots.append(slot) }
         if let position = positions[list] { return lists[position].slots.append(slot) }
         positions[list] = lists.count
         lists.append(OpenList(list: list, slots: [slot]))

@@ -42,8 +42,8 @@ extension VoterMachine {
 
 /// A voter's question to the others: under this placement, leave all that came before.
 package struct Seal: Hashable, Sendable {
-    /// Most slots of one question.
-    package static let slotsMax = 4_096
+    /// Most slots of one question: whoever answers does nothing else meanwhile.
+    package static let slotsMax = 1_024
 
     package var placement: UInt64
     package var slots: SlotSet

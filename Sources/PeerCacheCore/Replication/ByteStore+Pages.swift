@@ -8,12 +8,22 @@ package struct PageContext {
     /// Whether a stamp may be believed.
     package var accepts: (Stamp) -> Bool
     package var now: Tick
+    /// For voters: entries of caches that are not known here raise the floor of their bucket, as if they had come and been dropped.
+    package var dropsUnknown: Bool
 
     package init(
         cache: @escaping (UnsafeRawBufferPointer) -> CacheIndex?, holds: @escaping (CacheIndex, Slot) -> Bool,
-        hash: @escaping (CacheIndex, UnsafeRawBufferPointer) -> UInt64, accepts: @escaping (Stamp) -> Bool, now: Tick
+        hash: @escaping (CacheIndex, UnsafeRawBufferPointer) -> UInt64, accepts: @escaping (Stamp) -> Bool, now: Tick,
+        dropsUnknown: Bool = false
     ) {
         (self.cache, self.holds, self.hash, self.accepts, self.now) = (cache, holds, hash, accepts, now)
+        self.dropsUnknown = dropsUnknown
+    }
+
+    /// The highest stamp of an entry of the bucket whose cache is not known here.
+    fileprivate func unknown(_ bucket: PageReader.Bucket, _ caches: [CacheIndex?]) -> Stamp {
+        guard dropsUnknown else { return .zero }
+        return bucket.entries.reduce(.zero) { caches[$1.cache] == nil && accepts($1.stamp) ? max($0, $1.stamp) : $0 }
     }
 
     /// The entries of a bucket that concern this peer, with their keys here.
@@ -71,7 +81,11 @@ extension ByteStore {
                 if isDoubtful { held.insert(HeldKey(cache: id.cache, bytes: Array(entry.key))) }
                 takeIn(entry, id, context, &result)
             }
-            if isDoubtful { dropOutdated(bucket.index, below: bucket.floor, now: context.now, except: held) }
+            if isDoubtful {
+                dropOutdated(bucket.index, below: bucket.floor, now: context.now, except: held) { context.holds($0, slot) }
+            }
+            let unknown = context.unknown(bucket, known)
+            if unknown > .zero { raiseFloor(of: bucket.index, to: unknown) }
             if result.deferred.count > deferredBefore {
                 result.floors.append((bucket.index, bucket.floor))
             } else {

@@ -102,11 +102,15 @@ extension ByteStore {
 
     /// Drops what is held of a bucket below `floor`, unless the other holder holds the key too: it has dropped that or something newer
     /// (`merge` of `CONTRACT.md` §4).
-    /// - Parameter others: keys that the other holder holds.
-    package func dropOutdated(_ bucket: BucketIndex, below floor: Stamp, now: Tick, except others: Set<HeldKey>) {
+    /// - Parameters:
+    ///   - others: keys that the other holder holds.
+    ///   - isConcerned: whether the other holder speaks for the cache.
+    package func dropOutdated(
+        _ bucket: BucketIndex, below floor: Stamp, now: Tick, except others: Set<HeldKey>, of isConcerned: (CacheIndex) -> Bool = { _ in true }
+    ) {
         var outdated: [(KeyID, [UInt8])] = []
         _ = readBucket(bucket, now: now, valueBytesMax: { 0 }) { id, key, info, _ in
-            guard info.stamp < floor else { return }
+            guard info.stamp < floor, isConcerned(id.cache) else { return }
             let held = HeldKey(cache: id.cache, bytes: Array(key))
             if !others.contains(held) { outdated.append((id, held.bytes)) }
         }

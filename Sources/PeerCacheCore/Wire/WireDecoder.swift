@@ -84,6 +84,7 @@ package final class WireDecoder {
         guard message.chunked <= UInt64(WireLimits.valueBytesCeiling) else { throw .frameTooLong }
         request.chunkedBytes = message.chunked
         request.placement = message.placement
+        request.scheme = message.scheme
         guard message.n_keys <= WireLimits.itemsMax else { throw .tooManyItems }
         if message.n_keys > 0 {
             request.keys.reserveCapacity(message.n_keys)

@@ -38,6 +38,7 @@ package enum WireEncoder {
         message.flags = request.flags.rawValue
         message.chunked = request.chunkedBytes
         message.placement = request.placement
+        message.scheme = request.scheme
         if request.keys.isEmpty {
             pack(&message.base, field: 2, append)
         } else {

@@ -22,6 +22,12 @@ package enum RequestKind: UInt32, Sendable {
     case pull = 10
     /// Which buckets differ; the value is a `Compare`, the answer's value `Differences`.
     case compare = 11
+    /// Strict caches: leave the placements of before; the value is a `Seal`, the answer's value a `SealAnswer`.
+    case seal = 12
+    /// Strict caches: what a voter knows of a key under `placement`.
+    case read = 13
+    /// Strict caches: take the content in with its stamp, and count as a voter under `placement`.
+    case store = 14
 }
 
 /// Bits of `Request.flags`.
@@ -39,8 +45,10 @@ package struct RequestFlags: OptionSet, Sendable {
     package static let fill = RequestFlags(rawValue: 4)
     /// With `fallback`: the asker gathers the slot, so whatever is held is of use, and so is the stamp of what was dropped or removed.
     package static let gathering = RequestFlags(rawValue: 8)
+    /// `read`: the value itself is wanted.
+    package static let value = RequestFlags(rawValue: 16)
     /// Every bit this version knows.
-    package static let all: RequestFlags = [.fallback, .tombstone, .fill, .gathering]
+    package static let all: RequestFlags = [.fallback, .tombstone, .fill, .gathering, .value]
 }
 
 /// How a request ended. Numbers are on the wire: added, never changed.
@@ -74,6 +82,11 @@ package enum ResponseStatus: UInt32, Sendable {
     /// The deadline passed at the receiver.
     case timedOut = 17
     case malformed = 18
+    /// `read` and `store`: the receiver does not vote on the slot yet.
+    case abstained = 19
+    /// `read`: a value is held, and not sent; or a tombstone, or an entry that has expired.
+    case held = 20
+    case removed = 21
 }
 
 /// Sizes that both sides must agree on, checked before anything is allocated (`SECURITY.md` §4).
@@ -115,6 +128,8 @@ package struct WireRequest {
     package var chunkedBytes: UInt64 = 0
     package var keys: [UnsafeRawBufferPointer] = []
     package var placement: UInt64 = 0
+    /// N, R and W of a strict cache (``QuorumScheme/code``); 0: none.
+    package var scheme: UInt32 = 0
 
     package init(kind: RequestKind, cache: UnsafeRawBufferPointer) {
         self.kind = kind

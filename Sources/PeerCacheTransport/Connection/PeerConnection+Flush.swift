@@ -75,7 +75,7 @@ extension PeerConnection {
     /// after ten seconds at the latest; otherwise calls end at once, and the connection within ``ConnectionLimits/goodbyeMax``.
     package func close(_ goodbye: Goodbye) {
         guard goodbye == .duplicate else {
-            let waiters: [UnsafeContinuation<Answer, Never>]? = state.withLock { state in
+            let waiters: [PendingCall]? = state.withLock { state in
                 if state.ending.isFinal { return nil }
                 state.ending.isFinal = true
                 state.ending.deadline = ClusterClock.monotonicNanoseconds &+ limits.goodbyeMax.nanosecondsSaturating

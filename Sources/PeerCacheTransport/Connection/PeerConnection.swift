@@ -100,6 +100,19 @@ package struct ConnectionLimits: Sendable {
     package init() {}
 }
 
+/// Who waits for an answer.
+enum PendingCall: Sendable {
+    case task(UnsafeContinuation<Result<PeerResponse, PeerCallError>, Never>)
+    case callback(@Sendable (Result<PeerResponse, PeerCallError>) -> Void)
+
+    func resume(returning answer: Result<PeerResponse, PeerCallError>) {
+        switch self {
+        case .task(let continuation): continuation.resume(returning: answer)
+        case .callback(let completion): completion(answer)
+        }
+    }
+}
+
 /// One authenticated connection to a peer, used by both sides for calls, copies and gossip.
 ///
 /// Any thread may call: items are encoded under one lock into the frame at hand, and one flush per event-loop tick sends what has gathered.
@@ -117,7 +130,7 @@ package final class PeerConnection: Sendable {
     struct State {
         var gossip = GossipLane()
         var frames = OutboundFrames()
-        var table: RequestTable<UnsafeContinuation<Answer, Never>>
+        var table: RequestTable<PendingCall>
         var large = Deque<LargeValue>()
         var largeBytes = 0
         var isFlushScheduled = false
@@ -187,7 +200,7 @@ package final class PeerConnection: Sendable {
                     guard !state.isClosed, state.ending.deadline == nil else { return (.unreachable, false) }
                     guard hasRoom(state),
                         let id = state.table.insert(
-                            continuation, nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
+                            .task(continuation), nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
                     else { return (.overloaded, false) }
                     registered.store(id, ordering: .relaxed)
                     encode(id, &state.frames)
@@ -200,6 +213,26 @@ package final class PeerConnection: Sendable {
         } onCancel: {
             giveUp(registered)
         }
+    }
+
+    /// As ``call(nowNanoseconds:deadlineNanoseconds:large:mustSend:_:)`` without a task: `completion` gets the answer once, on the connection's
+    /// event loop, or on the calling thread when nothing was sent.
+    package func call(
+        nowNanoseconds: Int64, deadlineNanoseconds: Int64, large: ByteBuffer? = nil, completion: @escaping @Sendable (Answer) -> Void,
+        _ encode: (UInt64, inout OutboundFrames) -> Void
+    ) {
+        let (refusal, schedules): (PeerCallError?, Bool) = state.withLock { state in
+            guard !state.isClosed, state.ending.deadline == nil else { return (.unreachable, false) }
+            guard hasRoom(state),
+                let id = state.table.insert(
+                    .callback(completion), nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
+            else { return (.overloaded, false) }
+            encode(id, &state.frames)
+            if let large { enqueue(large, id: id, isResponse: false, &state) }
+            return (nil, beginFlush(&state))
+        }
+        if schedules { scheduleFlush() }
+        if let refusal { completion(.failure(refusal)) }
     }
 
     /// Sends something that has no answer; a request is encoded with the given id. False: the queue is full or the connection closed, and
@@ -354,7 +387,7 @@ package final class PeerConnection: Sendable {
     private func giveUp(_ registered: borrowing Atomic<UInt64>) {
         let (waiter, schedules) = state.withLock { state in
             let id = registered.load(ordering: .relaxed)
-            guard let waiter = state.table.take(id) else { return (UnsafeContinuation<Answer, Never>?.none, false) }
+            guard let waiter = state.table.take(id) else { return (PendingCall?.none, false) }
             state.frames.append(cancel: id)
             return (waiter, beginFlush(&state))
         }

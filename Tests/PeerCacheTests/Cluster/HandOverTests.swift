@@ -33,19 +33,6 @@ struct HandOverTests {
         try await gracefully(peer) { try await body(peer, cache) }
     }
 
-    private func gracefully(_ peer: CachePeer, _ body: () async throws -> Void) async throws {
-        let services = ServiceGroup(services: [peer], logger: testConfiguration().logger)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await services.run() }
-            do { try await body() } catch {
-                group.cancelAll()
-                throw error
-            }
-            await services.triggerGracefulShutdown()
-            try await group.waitForAll()
-        }
-    }
-
     private func fill(_ cache: Cache<Int, String>) async throws {
         for key in 0..<Self.keys { try await cache.set(key, "set \(key)") }
     }

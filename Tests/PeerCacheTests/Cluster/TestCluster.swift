@@ -1,5 +1,6 @@
 import Logging
 import PeerCache
+import ServiceLifecycle
 import Testing
 
 /// What a test waits for did not happen in time.
@@ -37,6 +38,20 @@ func withCluster<Result: Sendable>(
                 && Set(started.map { $0.snapshot().placementDigest }).count == 1
         }
         return try await body(peers)
+    }
+}
+
+/// Runs a peer until `body` ends, then shuts it down gracefully and waits for that.
+func gracefully(_ peer: CachePeer, _ body: () async throws -> Void) async throws {
+    let services = ServiceGroup(services: [peer], logger: testConfiguration().logger)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await services.run() }
+        do { try await body() } catch {
+            group.cancelAll()
+            throw error
+        }
+        await services.triggerGracefulShutdown()
+        try await group.waitForAll()
     }
 }
 

@@ -1,0 +1,148 @@
+internal import PeerCacheCore
+internal import PeerCacheTransport
+internal import Synchronization
+
+/// The voters of all strict caches of one scheme.
+struct Voters: Sendable {
+    let votes: Votes
+    var machine: VoterMachine
+    /// What the votes were told last.
+    var published = SlotSet()
+}
+
+/// On which slots this peer votes, under which placement; read without a lock.
+final class Votes: Sendable {
+    let scheme: QuorumScheme
+    private let digest = Atomic<UInt64>(0)
+    private let slots = SlotBytes(0)
+
+    init(_ scheme: QuorumScheme) { self.scheme = scheme }
+
+    /// Whether this peer votes on a slot under a placement. To be asked before and after what counts as a vote: whoever has sealed this peer
+    /// between the two would not have heard of it.
+    func contains(_ slot: Slot, placement: UInt64) -> Bool {
+        digest.load(ordering: .sequentiallyConsistent) == placement && slots[slot] == 1
+    }
+
+    /// - Parameter before: what it was told last.
+    fileprivate func replace(_ before: SlotSet, by voting: SlotSet, placement: UInt64) {
+        var gone = before, new = voting
+        gone.subtract(voting)
+        new.subtract(before)
+        for slot in gone.slots { slots[slot] = 0 }
+        digest.store(placement, ordering: .sequentiallyConsistent)
+        for slot in new.slots { slots[slot] = 1 }
+    }
+}
+
+extension Replicator {
+    /// Different schemes of strict caches at one peer.
+    static let schemesMax = 8
+
+    /// The votes of a scheme, from now on. Nil: there are too many schemes.
+    func votes(of scheme: QuorumScheme) -> Votes? { state.withLock { Self.voters(of: scheme, &$0, self).map { $0.votes } } }
+
+    private static func voters(of scheme: QuorumScheme, _ state: inout State, _ replicator: Replicator) -> Voters? {
+        if let known = state.voters.first(where: { $0.votes.scheme == scheme }) { return known }
+        guard state.voters.count < schemesMax else { return nil }
+        let voters = Voters(
+            votes: Votes(scheme), machine: VoterMachine(replicator.voterConfiguration, scheme: scheme, me: replicator.me))
+        state.voters.append(voters)
+        return voters
+    }
+
+    /// Slots on which this peer does not vote, and should.
+    var silentCount: Int { state.withLock { $0.voters.reduce(0) { $0 + $1.machine.silentCount } } }
+
+    /// Slots of former voters that others still need.
+    var heldForOthers: Int { state.withLock { $0.voters.reduce(0) { $0 + $1.machine.owedCount } } }
+
+    // MARK: Inputs
+
+    /// Tells all voters of a placement. Nobody votes under the former one when this returns. To be sent by ``send(voting:_:)``.
+    func decideVotes(_ placement: Placement, present: [PeerID], _ core: PeerCore) -> [(Votes, [VoterMachine.Effect])] {
+        state.withLock { state in
+            state.voters.indices.map { position in
+                (state.voters[position].votes, handle(.placement(placement, present: present), position, &state, core))
+            }
+        }
+    }
+
+    func send(voting effects: [(Votes, [VoterMachine.Effect])], _ core: PeerCore) {
+        for (votes, effects) in effects { send(effects, votes.scheme, core) }
+    }
+
+    func tickVoters(_ core: PeerCore) {
+        let schemes = state.withLock { $0.voters.map(\.votes.scheme) }
+        for scheme in schemes { handle(.tick, scheme, core) }
+    }
+
+    private func handle(_ input: VoterMachine.Input, _ scheme: QuorumScheme, _ core: PeerCore) {
+        let effects = state.withLock { state in
+            guard let position = state.voters.firstIndex(where: { $0.votes.scheme == scheme }) else { return [VoterMachine.Effect]() }
+            return handle(input, position, &state, core)
+        }
+        send(effects, scheme, core)
+    }
+
+    private func handle(_ input: VoterMachine.Input, _ position: Int, _ state: inout State, _ core: PeerCore) -> [VoterMachine.Effect] {
+        var effects: [VoterMachine.Effect] = []
+        state.voters[position].machine.handle(input, now: core.clock.now(), into: &effects)
+        if case .placement = input { publish(&state.voters[position]) }
+        for effect in effects {
+            switch effect {
+            case .adopt(let slot): core.store.adopt(slot)
+            case .forget(let slot):
+                let scheme = state.voters[position].votes.scheme
+                forget(slot, state, core) { $0.scheme == scheme }
+            case .reset(let slot):
+                // Below this stamp nobody knows anything: reads of all that came before are misses.
+                let stamp = core.mint(above: .zero)
+                for bucket in BucketIndex.all(of: slot) {
+                    core.store.dropOutdated(bucket, below: stamp, now: core.clock.tick(), except: [])
+                    core.store.raiseFloor(of: bucket, to: stamp)
+                }
+            case .votes: publish(&state.voters[position])
+            case .call, .synchronize: break
+            }
+        }
+        return effects
+    }
+
+    private func publish(_ voters: inout Voters) {
+        voters.votes.replace(voters.published, by: voters.machine.voting, placement: voters.machine.placement.digest)
+        voters.published = voters.machine.voting
+    }
+
+    private func send(_ effects: [VoterMachine.Effect], _ scheme: QuorumScheme, _ core: PeerCore) {
+        for effect in effects {
+            switch effect {
+            case .call(let id, let question, let other):
+                let isStarted = core.tasks.start {
+                    self.handle(.answered(id, await core.ask(question, scheme, of: other)), scheme, core)
+                }
+                // Too much runs already: asked again later.
+                if isStarted == nil { handle(.answered(id, .none), scheme, core) }
+            case .synchronize(let other): core.synchronize(with: other)
+            case .adopt, .forget, .votes, .reset: break
+            }
+        }
+    }
+
+    /// Answers another peer's seal; nil: under another placement, or there is no room for it.
+    func answer(_ seal: Seal, _ scheme: QuorumScheme, _ core: PeerCore) -> SealAnswer? {
+        let (answer, effects): (SealAnswer?, [VoterMachine.Effect]) = state.withLock { state in
+            let isNew = !state.voters.contains { $0.votes.scheme == scheme }
+            guard Self.voters(of: scheme, &state, self) != nil,
+                let position = state.voters.firstIndex(where: { $0.votes.scheme == scheme })
+            else { return (nil, []) }
+            // A peer without such caches votes too: it holds the floors.
+            let routing = core.table.routing
+            let effects =
+                isNew ? handle(.placement(routing.placement, present: routing.present), position, &state, core) : []
+            return (state.voters[position].machine.answer(seal), effects)
+        }
+        send(effects, scheme, core)
+        return answer
+    }
+}

@@ -1,0 +1,79 @@
+internal import NIOCore
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// What this peer answers as a voter of a strict cache (`CONTRACT.md` §6).
+extension RequestServer {
+    func handleVote(_ request: WireRequest, _ connection: PeerConnection) {
+        guard let scheme = QuorumScheme(code: request.scheme) else { return refuse(request, .malformed, connection) }
+        let cache = peer.cache(named: request.cache)
+        guard cache.map({ request.type == 0 || request.type == $0.typeFingerprint }) ?? true, cache.map({ $0.scheme == scheme }) ?? true
+        else {
+            return refuse(request, .incompatible, connection)
+        }
+        guard let votes = cache?.votes ?? peer.replicator.votes(of: scheme) else { return refuse(request, .overloaded, connection) }
+        let hash = cache?.secret.hash(request.key) ?? peer.hash(request.key, cache: request.cache)
+        let voter = Voter(votes: votes, slot: Slot(hash: hash), placement: request.placement)
+        cache?.counters.add(.served)
+        switch request.kind {
+        case .read: read(cache, request, hash, voter, connection)
+        default: store(cache, request, hash, voter, connection)
+        }
+    }
+
+    private struct Voter {
+        let votes: Votes
+        let slot: Slot
+        let placement: UInt64
+
+        var takesPart: Bool { votes.contains(slot, placement: placement) }
+    }
+
+    /// Not a voter under the caller's placement: it has another one, or this peer is not ready.
+    private func abstain(_ request: WireRequest, _ connection: PeerConnection) {
+        let digest = peer.table.routing.digest
+        refuse(request, digest == request.placement ? .abstained : .notOwner, connection, digest: digest)
+    }
+
+    private func read(_ cache: CacheCore?, _ request: WireRequest, _ hash: UInt64, _ voter: Voter, _ connection: PeerConnection) {
+        guard voter.takesPart else { return abstain(request, connection) }
+        guard let cache else {
+            // Not registered here: as if all had been dropped.
+            let floor = peer.store.floor(of: BucketIndex(hash: hash))
+            return respond(request, .absent, floor, voter, connection)
+        }
+        if request.flags.contains(.value), answerHeld(cache, request, hash, connection, if: { voter.takesPart }) { return }
+        let known = cache.known(request.key, hash)
+        respond(request, known.isHeld ? (known.isTombstone ? .removed : .held) : .absent, known.guardStamp, voter, connection)
+    }
+
+    private func store(_ cache: CacheCore?, _ request: WireRequest, _ hash: UInt64, _ voter: Voter, _ connection: PeerConnection) {
+        guard peer.clock.accepts(request.stamp) else {
+            peer.counters.add(.clockSkew)
+            return refuse(request, .clockSkew, connection)
+        }
+        var result = WriteResult.forgotten
+        if let cache {
+            let content: Content =
+                request.flags.contains(.tombstone)
+                ? .tombstone
+                : .value(
+                    ByteBuffer(bytes: request.value), ttl: request.ttlMilliseconds.map(Duration.init(milliseconds:)),
+                    isFill: request.flags.contains(.fill))
+            result = cache.store(content, request.key, hash, request.stamp)
+        } else {
+            peer.store.raiseFloor(of: BucketIndex(hash: hash), to: request.stamp)
+        }
+        respond(request, ResponseStatus(result), request.stamp, voter, connection)
+    }
+
+    /// Answers, if what was done counts as a vote.
+    private func respond(
+        _ request: WireRequest, _ status: ResponseStatus, _ stamp: Stamp, _ voter: Voter, _ connection: PeerConnection
+    ) {
+        guard voter.takesPart else { return abstain(request, connection) }
+        var response = WireResponse(id: request.id, status: status)
+        response.stamp = stamp
+        connection.respond(response)
+    }
+}
