@@ -29,7 +29,8 @@ public final class CachePeer: Service, Sendable {
             onEvent: { [core] event, view in
                 if case .selfRefuted = event { hasReturned.yield() }
                 MembershipLog.write(event, to: core.logger)
-                core.events.send(PeerEvent(event)) {
+                guard let event = PeerEvent(event) else { return }
+                core.events.send(event) {
                     (view()?.members ?? []).filter(\.status.isPresent).map { PeerEvent.Member($0.record) }
                 }
             })

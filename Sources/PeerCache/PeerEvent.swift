@@ -53,7 +53,7 @@ public enum PeerEvent: Sendable, Hashable {
     /// minute. At most once in 10 minutes and address.
     case clockSkew(address: String)
     /// Another process uses this peer's id: a cloned machine or a restored snapshot. Both would stamp different values alike: make a new
-    /// ``CachePeer``, which draws a new id. Nothing ends by itself, as any peer of the cluster could say so.
+    /// ``CachePeer``, which draws a new id.
     case duplicateIdentity
     /// More happened than was read: the members that are present now, in place of the events before.
     case snapshot([Member])
@@ -66,8 +66,9 @@ extension PeerEvent.Member {
 }
 
 extension PeerEvent {
-    init(_ event: MembershipEvent) {
-        self =
+    /// Nil: nothing for the application.
+    init?(_ event: MembershipEvent) {
+        let told: PeerEvent? =
             switch event {
             case .joined(let record), .returned(let record): .joined(Member(record))
             case .updated(let record): .updated(Member(record))
@@ -84,7 +85,10 @@ extension PeerEvent {
             case .foreignPeer(let address, let reason): .foreignPeer(address: address.description, reason: "\(reason)")
             case .clockSkew(let address): .clockSkew(address: address.description)
             case .duplicateIdentity: .duplicateIdentity
+            case .duplicateSuspected: nil
             }
+        guard let told else { return nil }
+        self = told
     }
 }
 

@@ -38,7 +38,15 @@ package final class PeerTransport: Sendable {
         var listener: (any Channel)?
         var children: [ObjectIdentifier: any Channel] = [:]
         var hello: WireHello?
+        /// Of the dials in flight.
+        var hellos: [ConnectionID: OwnHello] = [:]
         var isStopped = false
+    }
+    /// What one of our dials said first.
+    private struct OwnHello {
+        var bytes: [UInt8]
+        /// Our own listener has heard it.
+        var isHeard = false
     }
     private let state = Lock(State())
     private let admission: HandshakeAdmission
@@ -200,6 +208,7 @@ extension PeerTransport {
 
     private func dial(_ id: ConnectionID, _ address: PeerAddress, _ expected: PeerID?, _ limit: Duration) {
         let handshake = DialerHandshake(configuration.handshake, expecting: expected)
+        state.withLock { $0.hellos[id] = OwnHello(bytes: handshake.hello) }
         // Connecting alone has the limit; a handshake of two more round trips over a long way may take longer than the shortest one.
         let deadline = NIODeadline.now() + max(.nanoseconds(limit.nanosecondsSaturating), .seconds(1))
         ClientBootstrap(group: configuration.group)
@@ -224,6 +233,7 @@ extension PeerTransport {
     }
 
     private func report(_ id: ConnectionID, _ evidence: Evidence) {
+        state.withLock { $0.hellos[id] = nil }
         onEvidence(id, evidence)
         membership?.handle(.connection(id, evidence))
     }
@@ -317,6 +327,18 @@ extension PeerTransport: PeerChannelOwner {
     }
 
     func mayAgree() -> Bool { admission.mayAgree(nowNanoseconds: ClusterClock.monotonicNanoseconds) }
+
+    func answering(_ hello: [UInt8]) {
+        state.withLock { state in
+            guard let own = state.hellos.first(where: { $0.value.bytes == hello }) else { return }
+            state.hellos[own.key]?.isHeard = true
+        }
+    }
+
+    /// A process knows what it said itself. A copy of this process has the same memory, but what it draws at random differs from then on.
+    func hasMetItself(_ dial: ConnectionID, _ peer: PeerID) -> Bool {
+        peer == configuration.handshake.me && state.withLock { $0.hellos[dial]?.isHeard ?? false }
+    }
 
     func established(_ connection: PeerConnection) {
         admission.finished(connection.id)

@@ -30,9 +30,9 @@ enum MembershipLog {
             logger.warning(
                 "the clock of a peer and this one's are more than 10 s apart: check that both hosts keep time (NTP)",
                 metadata: [LogKey.address.rawValue: "\(address)"])
-        case .duplicateIdentity:
-            logger.error(
-                "another process uses this peer's id (a cloned machine?); start this process again to draw a new one")
+        case .duplicateIdentity: logger.warning("another process uses this peer's id (a cloned machine?)")
+        case .duplicateSuspected:
+            logger.warning("a peer knows a record of this one that it never issued: another process may use its id (a cloned machine?)")
         case .selfRefuted: logger.warning("others held this peer for dead; it refuted and starts with empty slots")
         }
     }

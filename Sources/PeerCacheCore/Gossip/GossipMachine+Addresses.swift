@@ -2,7 +2,7 @@
 extension GossipMachine {
     /// Something that is not said again for a while.
     enum Warning: Comparable, Sendable {
-        case duplicate, unreachable
+        case duplicate, duplicateSuspected, unreachable
         case conflict(PeerID)
     }
 

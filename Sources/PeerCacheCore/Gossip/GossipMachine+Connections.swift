@@ -12,13 +12,19 @@ extension GossipMachine {
             if peer != me.id { settlePlace(dial, answeredBy: peer) }
         }
         guard connections[id] == nil else { return }
-        if peer == me.id { return meetMyself(at: dial?.address, record, on: id) }
+        if peer.originTag == me.id.originTag {
+            postpone(dial, atLeast: Self.pauseAfterGoodbye)
+            return meetTwin(record, on: id)
+        }
         if let dial { meet(peer, at: dial.address) }
         let isNewcomer = members[peer] == nil
         merge(Member(record, status: .alive), .firstHand)
         guard let member = members[peer] else {
-            // Its record was refused, and the trace says why.
+            // Its record was refused, and the trace says why. Who has its origin tag tells it to draw another id.
             postpone(dial, atLeast: Self.pauseAfterGoodbye)
+            if let holder = originTags[peer.originTag].flatMap({ members[$0] }), record.problem == nil {
+                effects.append(.send(.claims(placement: digest, [MemberClaim(holder, withRecord: true)]), to: peer, on: id))
+            }
             return effects.append(.close(id, .protocolError))
         }
         if member.status == .left {

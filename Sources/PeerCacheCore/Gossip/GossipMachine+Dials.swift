@@ -122,7 +122,7 @@ extension GossipMachine {
         }
         switch dial.target {
         case .candidate: dialPlaces()
-        case .deadMember: break
+        case .deadMember, .twin: break
         case .dialBack(let peer): dialBackFailed(peer, dial.address)
         case .evidence(let peer): if isRejection { rejected(peer) }
         case .member(let peer), .fresh(let peer):

@@ -1,4 +1,6 @@
 extension GossipMachine {
+    private static let seekTwinEvery = Duration.seconds(1)
+
     mutating func resolve() {
         effects.append(.resolve)
         resolveAt = now + random.around(resolvePeriod)
@@ -58,12 +60,25 @@ extension GossipMachine {
         meet(me.id, at: address)
     }
 
-    /// Our own id at the other end: we dialled ourselves, or this process was cloned.
-    mutating func meetMyself(at address: PeerAddress?, _ record: MemberRecord, on id: ConnectionID) {
-        if let address { meetMyself(at: address) }
-        if record != me { warnOfDuplicate() }
+    /// Another process with our origin tag, and mostly with our id: one of the two was cloned, or restored from a snapshot. The later one gives
+    /// the id up; of two that began alike whoever dialled, and if both did, both.
+    mutating func meetTwin(_ record: MemberRecord, on id: ConnectionID) {
+        let isLater = record.hlc < me.hlc || record.hlc == me.hlc && !Self.isInbound(id)
+        if isLater, stage == .idle || stage == .joined, mayWarn(.duplicate) { emit(.duplicateIdentity) }
         effects.append(.close(id, .protocolError))
     }
+
+    mutating func suspectTwin() { if mayWarn(.duplicateSuspected) { emit(.duplicateSuspected) } }
+
+    /// Looks for a process with our origin tag where somebody says that it is. What others say is no proof; its handshake will be one.
+    mutating func seekTwin(_ record: MemberRecord?) {
+        suspectTwin()
+        guard stage == .joined, let record, maySeekTwin, dials.count < configuration.dialsMax, canDial(record.address) else { return }
+        twinSoughtAt = now
+        startDial(to: record.address, .twin, expecting: record.id, limit: configuration.dialLimit)
+    }
+
+    var maySeekTwin: Bool { twinSoughtAt.map { now - $0 >= Self.seekTwinEvery } ?? true }
 
     /// Not of this cluster: rests, and warns at most once per `warningEvery`.
     mutating func meetForeigner(at address: PeerAddress, _ reason: ForeignReason) {

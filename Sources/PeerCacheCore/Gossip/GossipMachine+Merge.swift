@@ -60,6 +60,8 @@ extension GossipMachine {
         var lacking: [PeerID] = [], isAccused = false
         for claim in claims {
             if claim.id == me.id {
+                // Where that other process is, its record says.
+                if claim.record == nil, claim.status != .left, isOfTwin(claim), maySeekTwin { lacking.append(me.id) }
                 if hearOfMyself(claim) { isAccused = true }
             } else if let record = claim.record {
                 merge(Member(record, status: claim.status, cause: claim.cause, since: claim.since), .news(teller, accuser: claim.accuser))
@@ -110,8 +112,8 @@ extension GossipMachine {
             }
         }
         if result.status.isPresent, mine?.status.isPresent != true, let holder = originTags[id.originTag], holder != id {
-            // Whoever has just come draws another id.
-            if holder == me.id, contactAt.map({ now - $0 <= configuration.contactGap }) ?? true { warnOfDuplicate() }
+            // Whoever came later draws another id.
+            if holder == me.id { seekTwin(result.record) }
             return trace(.originTagTaken(id: id, holder: holder))
         }
         guard mine != nil || makeRoom(for: theirs) else { return }

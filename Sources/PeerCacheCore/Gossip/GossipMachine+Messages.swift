@@ -98,18 +98,20 @@ extension GossipMachine {
         send(.claims(placement: digest, claims), to: peer, on: connection)
     }
 
-    /// What others hold about us. Only we issue our incarnations, so whoever knows a higher one met another process with our id.
-    /// True: it accuses us, and whoever says so should hear our answer.
+    /// What others hold about us. True: it accuses us, and whoever says so should hear our answer.
     @discardableResult mutating func hearOfMyself(_ heard: MemberClaim) -> Bool {
         let incarnation = heard.incarnation
-        if incarnation > me.incarnation || heard.status == .left { warnOfDuplicate() }
         // Nobody can take back `left`, whatever we announce: only a new id helps.
-        if heard.status == .left { return false }
-        guard heard.status == .dead || heard.status == .suspect else {
-            let isOurs = heard.content == me.hlc && (heard.status != .leaving || stage == .leaving)
-            if incarnation == me.incarnation, !isOurs { warnOfDuplicate() }
+        if heard.status == .left {
+            suspectTwin()
             return false
         }
+        if isOfTwin(heard) {
+            seekTwin(heard.record)
+            // Of two records of one incarnation the first stays: the process that keeps the id makes its own known.
+            if heard.content > me.hlc { raiseIncarnation(above: incarnation, withRecord: true) }
+        }
+        guard heard.status == .dead || heard.status == .suspect else { return false }
         if incarnation >= me.incarnation {
             raiseIncarnation(above: incarnation)
             changeHealth(by: 1)
@@ -126,10 +128,14 @@ extension GossipMachine {
     mutating func raiseIncarnation(above heard: UInt32, withRecord: Bool = false) {
         let (next, overflow) = max(heard, me.incarnation).addingReportingOverflow(1)
         // Nobody can outbid the last incarnation: only a new id helps.
-        if overflow { warnOfDuplicate() }
+        if overflow { suspectTwin() }
         me.incarnation = overflow ? .max : next
         setOwnStatus(stage == .leaving ? .leaving : .alive, withRecord: withRecord)
     }
 
-    mutating func warnOfDuplicate() { if mayWarn(.duplicate) { emit(.duplicateIdentity) } }
+    /// Only we issue our incarnations and say what they say: whoever knows another one met another process with our id.
+    func isOfTwin(_ heard: MemberClaim) -> Bool {
+        if heard.incarnation != me.incarnation { return heard.incarnation > me.incarnation }
+        return heard.content != me.hlc || (heard.status == .leaving && stage != .leaving)
+    }
 }

@@ -102,6 +102,9 @@ package struct GossipMachine: Sendable {
     var tableChanged = false
     var placesChanged = false
 
+    /// When an address was last dialled at which another process may have our origin tag.
+    var twinSoughtAt: Instant?
+
     static let ownAddressesMax = 64
     private static let roundsPerTurn = 8
 

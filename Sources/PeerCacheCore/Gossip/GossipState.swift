@@ -107,13 +107,15 @@ extension GossipMachine {
             /// For a case of §7.
             case evidence(PeerID)
             case candidate, deadMember
+            /// Another process that may have our origin tag.
+            case twin
             /// The address that a newcomer advertises; no connection is wanted.
             case dialBack(PeerID)
 
             var member: PeerID? {
                 switch self {
                 case .member(let peer), .fresh(let peer), .evidence(let peer), .dialBack(let peer): peer
-                case .candidate, .deadMember: nil
+                case .candidate, .deadMember, .twin: nil
                 }
             }
         }

@@ -64,8 +64,11 @@ package enum MembershipEvent: Hashable, Sendable {
     case foreignPeer(PeerAddress, ForeignReason)
     /// The clock of the peer at this address and ours are too far apart. At most one event per address and 10 minutes.
     case clockSkew(PeerAddress)
-    /// Another process uses our id: draw a new id, build a new machine and join again. At most one event per 10 minutes.
+    /// Another process has proved that it has our id or our origin tag, and it began before us: draw a new id, build a new machine and join
+    /// again. At most one event per 10 minutes.
     case duplicateIdentity
+    /// Somebody says that another process has our id or our origin tag, or that we left. At most one event per 10 minutes.
+    case duplicateSuspected
     /// Somebody had declared us dead and we refuted: others owned our slots meanwhile, so what the store holds is only a candidate
     /// (`CONTRACT.md` §5.3, *returning peer*).
     case selfRefuted
@@ -136,7 +139,8 @@ extension GossipMachine {
     /// What a dial or a connection came to. A dial gets exactly one of `established`, `refused`, `foreign`, `timedOut`; an open connection
     /// ends with exactly one of `resetByPeer`, `closedByPeer`, `timedOut`, also after ``Effect/close(_:_:)`` (then any of them, ignored).
     package enum Evidence: Hashable, Sendable {
-        /// The handshake finished, ours or one of a connection that the shell accepted; the record is the authenticated peer's own.
+        /// The handshake finished, ours or one of a connection that the shell accepted; the record is the authenticated peer's own. With our own
+        /// id: of another process.
         case established(MemberRecord)
         /// The dial was reset, or accepted and cut before the handshake ended.
         case refused

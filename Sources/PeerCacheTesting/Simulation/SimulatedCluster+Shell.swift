@@ -188,7 +188,7 @@ extension SimulatedCluster {
 
     private func answer(to dialer: SimulatedPeer, by peer: SimulatedPeer) -> HandshakeAnswer {
         if dialer.isStranger != peer.isStranger { return .foreign(.cluster) }
-        if dialer.id == peer.id { return .foreign(.isSelf) }
+        if dialer === peer { return .foreign(.isSelf) }
         let theirs = dialer.clock.reading(wallMilliseconds: wallMilliseconds(dialer.seat)) >> 16
         let mine = peer.clock.reading(wallMilliseconds: wallMilliseconds(peer.seat)) >> 16
         if max(theirs, mine) - min(theirs, mine) > 10_000 { return .foreign(.clock) }

@@ -36,7 +36,7 @@ extension ForeignReason {
         case .refused(.secret), .wrongProof, .lowOrderPoint: self = .secret
         case .refused(.cluster): self = .cluster
         case .refused(.version), .malformed, .outOfOrder: self = .version
-        case .refused(.isSelf), .isSelf: self = .isSelf
+        case .refused(.isSelf): self = .isSelf
         }
     }
 }

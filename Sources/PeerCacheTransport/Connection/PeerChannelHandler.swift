@@ -19,6 +19,10 @@ protocol PeerChannelOwner: AnyObject, Sendable {
     var limits: ConnectionLimits { get }
     /// A listener may do an X25519 agreement now.
     func mayAgree() -> Bool
+    /// A listener answers this hello.
+    func answering(_ hello: [UInt8])
+    /// Whether the peer that answered a dial is this process.
+    func hasMetItself(_ dial: ConnectionID, _ peer: PeerID) -> Bool
     func established(_ connection: PeerConnection)
     func received(_ gossip: GossipMessage, on connection: PeerConnection)
     /// The other end takes no further calls on this connection.
@@ -149,6 +153,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
                 guard let answer = handshakeBytes.readBytes(length: HandshakeSize.answer) else { return }
                 do throws(HandshakeError) {
                     let (finish, result) = try handshake.handle(answer: answer)
+                    if owner.hasMetItself(id, result.peer) { return fail(.foreign(.isSelf), context) }
                     succeeded(result, sending: finish, context)
                 } catch {
                     return fail(.foreign(ForeignReason(error)), context)
@@ -159,6 +164,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
                 guard !handshake.needsAgreement || owner.mayAgree() else { return fail(.timedOut, context) }
                 switch handshake.handle(hello: hello) {
                 case .answer(let answer):
+                    owner.answering(hello)
                     // The phase first: a write that fails ends the channel before it returns, and `.ended` must stay.
                     phase = .listening(handshake, hasAnswered: true)
                     write(answer, context)

@@ -43,7 +43,6 @@ package struct DialerHandshake: Sendable {
             answer.cipher.rawValue.nonzeroBitCount <= 1, configuration.ciphers.isSuperset(of: answer.cipher)
         else { throw .malformed }
         let proof = try prove(answer, candidate)
-        guard answer.id != configuration.me else { throw .isSelf }
         let result = HandshakeResult(
             peer: answer.id, role: .peer, version: answer.version, cipher: answer.cipher,
             isExpected: expected == .none || expected == answer.id, frameKeys: proof.keys)

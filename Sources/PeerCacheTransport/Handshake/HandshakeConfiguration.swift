@@ -101,7 +101,7 @@ package struct HandshakeEntropy: Sendable, Redacted {
 
 /// How a handshake ended.
 package struct HandshakeResult: Sendable {
-    /// The other side, proved unless the handshake was insecure.
+    /// The other side, proved unless the handshake was insecure. May be our own id: of this process, or of another one that was cloned.
     package let peer: PeerID
     package let role: PeerRole
     /// Highest version both speak.
@@ -131,8 +131,6 @@ package enum HandshakeError: Error, Hashable, Sendable {
     case wrongProof
     /// The X25519 key makes the shared secret zero.
     case lowOrderPoint
-    /// The other side proved our own id: we dialled ourselves, or somebody runs a copy of us.
-    case isSelf
     /// A message that is not due.
     case outOfOrder
 }

@@ -39,7 +39,7 @@ package enum HandshakeRefusal: UInt8, Sendable, Hashable {
     case cluster = 3
     /// The two version ranges have nothing in common.
     case version = 4
-    /// The dialer's id is the listener's: it dialled itself.
+    /// The dialer's id is the listener's. Only early versions say so.
     case isSelf = 5
 }
 

@@ -91,7 +91,6 @@ package struct ListenerHandshake: Sendable {
         let low = max(hello.versionLow, configuration.versions.lowerBound)
         let high = min(hello.versionHigh, configuration.versions.upperBound)
         guard low <= high, hello.versionLow <= hello.versionHigh else { return .failure(.refused(.version)) }
-        guard hello.id != configuration.me else { return .failure(.refused(.isSelf)) }
         guard hello.id != .none, let role = hello.role else { return .failure(.malformed) }
         return .success(Screened(hello: hello, candidate: candidate, role: role, version: high))
     }

@@ -50,7 +50,8 @@ package final class ConnectionDirectory: Sendable {
 
     func remove(_ connection: PeerConnection) {
         state.withLock { state in
-            state.byID[connection.id] = nil
+            // Another transport of this process, under another id, numbers its connections anew.
+            if state.byID[connection.id] === connection { state.byID[connection.id] = nil }
             Self.remove(connection, from: &state)
         }
     }

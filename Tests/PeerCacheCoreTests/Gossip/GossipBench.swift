@@ -19,8 +19,10 @@ final class GossipBench {
 
     static func hours(_ count: UInt64) -> UInt64 { (count * 3_600_000) << 16 }
 
-    init(_ number: UInt64 = 5, configuration: GossipConfiguration = GossipConfiguration(), joined: Bool = true) throws {
-        machine = try GossipMachine(configuration, me: Self.record(number), seed: 1)
+    init(
+        _ number: UInt64 = 5, me: MemberRecord? = nil, configuration: GossipConfiguration = GossipConfiguration(), joined: Bool = true
+    ) throws {
+        machine = try GossipMachine(configuration, me: me ?? Self.record(number), seed: 1)
         now = Instant(nanoseconds: 0, hlc: Self.hours(500_000))
         if joined { _ = handle(.command(.join)) }
     }

@@ -160,61 +160,70 @@ import Testing
         #expect(bench.handle(.message(answer, from: teller, on: connection)).events == [.refuted(claim.id)])
     }
 
-    @Test func anIncarnationWeNeverIssuedIsAnotherProcess() throws {
-        for (incarnation, status): (UInt32, MemberStatus) in [(9, .alive), (9, .dead), (1, .left), (.max, .dead)] {
+    /// What others say is no proof: nothing but a warning comes of it.
+    @Test func anIncarnationOrStatusThatNobodyCanTakeBackIsReported() throws {
+        for (incarnation, status): (UInt32, MemberStatus) in [(1, .left), (.max, .dead)] {
             let bench = try GossipBench()
             let connection = bench.accept(GossipBench.record(3))
             let claim = [member(5, incarnation, status, at: bench)]
-            #expect(heard(bench, claim, on: connection).events.contains(.duplicateIdentity), "\(status) \(incarnation)")
-            #expect(!heard(bench, claim, on: connection).events.contains(.duplicateIdentity), "one warning per 10 minutes")
+            let events = heard(bench, claim, on: connection).events
+            #expect(events.contains(.duplicateSuspected) && !events.contains(.duplicateIdentity), "\(status) \(incarnation)")
+            #expect(!heard(bench, claim, on: connection).events.contains(.duplicateSuspected), "one event per 10 minutes")
         }
     }
 
-    @Test func theLastIncarnationDoesNotTrap() throws {
-        let bench = try GossipBench()
-        let connection = bench.accept(GossipBench.record(3))
-        _ = heard(bench, [member(5, .max, .dead, at: bench), member(7, .max, .alive, at: bench)], on: connection)
-        #expect(bench.machine.me.incarnation == .max && bench.status(7) == .alive)
-        #expect(bench.handle(.command(.update(metadata: nil, weight: 3))).traces == [.recordRefused(GossipBench.id(5), .identity)])
-        _ = bench.handle(.command(.leave))
-        #expect(bench.status(5) == .leaving)
-    }
-
-    @Test func badRecordsAreRefused() throws {
-        let bench = try GossipBench()
-        let connection = bench.accept(GossipBench.record(3))
-        let bad: [(RecordProblem, (inout MemberRecord) -> Void)] = [
-            (.identity, { $0.incarnation = 0 }), (.address, { $0.address.port = 0 }), (.address, { $0.address.host = "" }),
-            (.label, { $0.zone = String(repeating: "z", count: 65) }), (.metadata, { $0.metadata = Array(repeating: 0, count: 513) }),
-            (.weight, { $0.weight = 1_001 }), (.versions, { $0.versionLow = 9 }),
-        ]
-        for (problem, spoil) in bad {
-            var record = GossipBench.record(7)
-            spoil(&record)
-            #expect(heard(bench, [Member(record, status: .alive)], on: connection).traces == [.recordRefused(record.id, problem)])
-            let inbound = GossipMachine.inbound(100 + UInt64(problem.rawValue))
-            let effects = bench.handle(.connection(inbound, .established(record)))
-            #expect(effects == [.trace(.recordRefused(record.id, problem)), .close(inbound, .protocolError)])
+    /// What others say is no proof: the address is dialled, and the id stays.
+    @Test func aRecordOfOursThatWeNeverIssuedIsLookedFor() throws {
+        for (incarnation, status): (UInt32, MemberStatus) in [(9, .alive), (9, .dead), (1, .alive)] {
+            let bench = try GossipBench()
+            let connection = bench.accept(GossipBench.record(3))
+            var twin = member(5, incarnation, status, at: bench)
+            (twin.record.address, twin.record.hlc) = (GossipNetwork.address(9), 77)
+            let effects = heard(bench, [twin], on: connection)
+            #expect(
+                effects.events.contains(.duplicateSuspected) && !effects.events.contains(.duplicateIdentity), "\(status) \(incarnation)")
+            #expect(effects.dialled == [GossipNetwork.address(9)])
+            #expect(bench.machine.me.incarnation > incarnation, "the first of two records would stay: the earlier process tells its own")
+            let again = heard(bench, [twin], on: connection)
+            #expect(again.dialled.isEmpty && again.events.isEmpty, "one dial per second, one event per 10 minutes")
         }
-        #expect(bench.status(7) == nil)
-        var largest = GossipBench.record(7)
-        largest.address.host = String(repeating: "h", count: 255)
-        largest.name = String(repeating: "n", count: 64)
-        largest.zone = largest.name
-        largest.region = largest.name
-        largest.metadata = Array(repeating: 1, count: 512)
-        #expect(largest.problem == nil && largest.encodedBytesBound <= 1_024)
     }
 
-    @Test func aTakenOriginTagIsRefused() throws {
+    @Test func theRecordOfATwinIsAskedFor() throws {
         let bench = try GossipBench()
         let connection = bench.accept(GossipBench.record(3))
-        let clash = PeerID(high: 77, low: 3), mine = PeerID(high: 78, low: 5)
-        let members = [clash, mine].map { Member(MemberRecord(id: $0, address: GossipNetwork.address(77)), status: .alive) }
+        let claim = MemberClaim(member(5, 9, .alive, at: bench), withRecord: false)
+        let message = GossipMessage.claims(placement: bench.machine.snapshot().digest, [claim])
+        let effects = bench.handle(.message(message, from: teller, on: connection))
+        #expect(effects.sent(to: 3).contains(.fetch([GossipBench.id(5)])) && effects.dialled.isEmpty)
+    }
+
+    @Test func aJoinerWhoseOriginTagIsTakenHearsByWhom() throws {
+        let bench = try GossipBench()
+        _ = bench.accept(GossipBench.record(3))
+        let joiner = MemberRecord(id: PeerID(high: 77, low: 3), address: GossipNetwork.address(77))
+        let effects = bench.handle(.connection(GossipMachine.inbound(50), .established(joiner)))
+        let holder = MemberClaim(Member(GossipBench.record(3), status: .alive), withRecord: true)
+        let told = GossipMessage.claims(placement: bench.machine.snapshot().digest, [holder])
         #expect(
-            heard(bench, members, on: connection).traces == [
-                .originTagTaken(id: clash, holder: teller), .originTagTaken(id: mine, holder: GossipBench.id(5)),
+            effects.filter { if case .trace = $0 { false } else { true } } == [
+                .send(told, to: joiner.id, on: GossipMachine.inbound(50)), .close(GossipMachine.inbound(50), .protocolError),
             ])
+    }
+
+    /// It looks for who has the tag; of the two the later one draws another id.
+    @Test(arguments: [UInt64(1), 9]) func aTakenOriginTagIsLookedFor(began: UInt64) throws {
+        var me = GossipBench.record(5)
+        me.hlc = 5
+        let bench = try GossipBench(me: me)
+        var holder = MemberRecord(id: PeerID(high: 78, low: 5), address: GossipNetwork.address(77))
+        holder.hlc = began
+        let told = heard(bench, [Member(holder, status: .alive)], on: bench.accept(GossipBench.record(3)))
+        #expect(told.dialled == [holder.address] && !told.events.contains(.duplicateIdentity))
+        let dial = try #require(told.dialIDs.first)
+        let met = bench.handle(.connection(dial, .established(holder)))
+        #expect(met.events == (began < me.hlc ? [.duplicateIdentity] : []))
+        #expect(met.contains(.close(dial, .protocolError)))
     }
 
     @Test func messagesOfOthersOrOnClosedConnectionsAreDropped() throws {

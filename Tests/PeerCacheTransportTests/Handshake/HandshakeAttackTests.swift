@@ -69,8 +69,9 @@ import Testing
         let reflected = dialer.errorOfAnswer(hello)
         #expect(reflected == .malformed)
         var own = Fixture.listener(Fixture.configuration(Fixture.dialerID))  // to its own listener
-        let step = own.handle(hello: hello)
-        #expect(step.refusal == .isSelf)
+        _ = own.handle(hello: hello)
+        let unproved = own.errorOfFinish(Array(hello[96...]))
+        #expect(unproved == .wrongProof)
         // The dialer's nonce, key and id in a well-formed answer, and the listener's MAC sent back as the finish.
         let honest = Exchange(Fixture.dialer(), Fixture.listener())
         dialer = Fixture.dialer()
@@ -156,16 +157,16 @@ import Testing
         }
     }
 
-    @Test func sec6_aProvedOwnIdIsSelf() {
-        // A copy of this process (a cloned machine) listens elsewhere; its listener refuses, and if it did not, the dialer would notice.
-        let clone = Exchange(Fixture.dialer(), Fixture.listener(Fixture.configuration(Fixture.dialerID)))
-        #expect(clone.refusal == .isSelf && clone.dialerError == .refused(.isSelf))
-        let insecure = Fixture.configuration(Fixture.dialerID, .insecure)
-        var dialer = Fixture.dialer(insecure)
-        var other = Fixture.listener(Fixture.configuration(Fixture.listenerID, .insecure))
-        let answer = other.answer(to: dialer.hello) ?? []
-        let error = dialer.errorOfAnswer(answer.replacing(80..<96, with: dialer.hello[96..<112]))
-        #expect(error == .isSelf)
+    /// A copy of this process (a cloned machine) listens elsewhere: both ends know its id only when it is proved.
+    @Test func sec6_ourOwnIdIsProvedLikeAnyOther() {
+        let own = Fixture.configuration(Fixture.dialerID)
+        let twin = Exchange(Fixture.dialer(), Fixture.listener(own))
+        #expect(twin.dialerResult?.peer == Fixture.dialerID && twin.listenerResult?.peer == Fixture.dialerID)
+        let stranger = Exchange(Fixture.dialer(), Fixture.listener(own), changeFinish: { $0.flipping(bit: 1) })
+        #expect(stranger.listenerError == .wrongProof)
+        let impostor = Exchange(
+            Fixture.dialer(), Fixture.listener(), changeAnswer: { $0.replacing(80..<96, with: Fixture.dialer().hello[96..<112]) })
+        #expect(impostor.isSucceededNowhere && impostor.dialerError == .wrongProof)
     }
 }
 

@@ -15,7 +15,6 @@ import Testing
         Case(name: "insecure dials secret", dialer: Fixture.configuration(Fixture.dialerID, .insecure), refusal: .secret),
         Case(name: "wrong cluster", dialer: Fixture.configuration(Fixture.dialerID, cluster: "shop2"), refusal: .cluster),
         Case(name: "no common version", dialer: Fixture.configuration(Fixture.dialerID, versions: 4...5), refusal: .version),
-        Case(name: "self", dialer: Fixture.configuration(Fixture.listenerID), refusal: .isSelf),
     ]
 
     @Test(arguments: cases)
