@@ -10,40 +10,64 @@ public import ServiceLifecycle
 /// process.
 public final class CachePeer: Service, Sendable {
     let core: PeerCore
-    private let transport: PeerTransport
+    /// Replaced with the peer's id.
+    private let identity: Lock<Identity>
     private let updater = PlacementUpdater()
-    /// That others held this peer for dead and it refuted: twice before it has been dealt with is once.
-    private let returns: AsyncStream<Void>
+    private let draw: @Sendable () -> PeerID
+
+    /// What there is as long as the peer has one id. Streams: twice before it has been dealt with is once.
+    private struct Identity: Sendable {
+        let transport: PeerTransport
+        /// That others held this peer for dead and it refuted.
+        let returns: AsyncStream<Void>
+        /// That another process has this peer's id.
+        let losses: AsyncStream<Void>
+    }
+
+    /// New ids that a peer draws before it gives up.
+    private static let drawsMax = 3
 
     /// Checks the configuration; opens nothing.
     /// - Throws: `.invalidConfiguration`, with the property, its value and what to write instead.
     public convenience init(configuration: CachePeerConfiguration) throws { try self.init(configuration: configuration, me: .random()) }
 
-    init(configuration: CachePeerConfiguration, me: PeerID) throws {
+    init(configuration: CachePeerConfiguration, me: PeerID, draw: @escaping @Sendable () -> PeerID = { .random() }) throws {
         let validated = try configuration.validated(me: me)
         core = try PeerCore(configuration: configuration, validated: validated, me: me)
+        identity = Lock(Self.identity(validated.transport, core))
+        self.draw = draw
+    }
+
+    private static func identity(_ configuration: TransportConfiguration, _ core: PeerCore) -> Identity {
         let (returns, hasReturned) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        self.returns = returns
-        transport = PeerTransport(
-            validated.transport, clock: core.clock, directory: core.directory, requestHandler: RequestServer(peer: core),
-            onEvent: { [core] event, view in
-                if case .selfRefuted = event { hasReturned.yield() }
+        let (losses, isLost) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let transport = PeerTransport(
+            configuration, clock: core.clock, directory: core.directory, requestHandler: RequestServer(peer: core),
+            onEvent: { event, view in
+                switch event {
+                case .selfRefuted: hasReturned.yield()
+                case .duplicateIdentity: isLost.yield()
+                default: break
+                }
                 MembershipLog.write(event, to: core.logger)
                 guard let event = PeerEvent(event) else { return }
                 core.events.send(event) {
                     (view()?.members ?? []).filter(\.status.isPresent).map { PeerEvent.Member($0.record) }
                 }
             })
+        return Identity(transport: transport, returns: returns, losses: losses)
     }
 
     // Caches and core hold each other; handles that the application still has keep theirs alive.
     deinit { core.releaseCaches() }
 
-    /// This peer's id: 32 hexadecimal digits, new at every start.
+    /// This peer's id: 32 hexadecimal digits, new at every start; another one after ``PeerEvent/duplicateIdentity(old:new:)``.
     public var id: String { core.me.description }
 
-    /// The address that other peers dial, as `host:port`; nil until the peer listens.
+    /// The address that other peers dial, as `host:port`; nil until the peer listens. With `bind.port` 0 a new id has a new port.
     public var address: String? { transport.view.flatMap { $0.member(core.me)?.record.address.description } }
+
+    private var transport: PeerTransport { identity.withLock { $0.transport } }
 
     /// A cache by its name: a typed handle, the same one for the same name and types. The loader runs on the peer that owns the key; nil from
     /// it means that the key does not exist. Without a loader a miss is nil.
@@ -83,44 +107,111 @@ public final class CachePeer: Service, Sendable {
     /// still answers for `leaveGrace`, and waits for at most `handOverTimeout` until its successors have what only it holds; a cancelled task
     /// makes it leave at once. A peer runs once.
     ///
-    /// - Throws: `.addressUnavailable` with the system's error; `.invalidConfiguration` of a cache registered before; `.alreadyRunning`.
+    /// - Throws: `.addressUnavailable` with the system's error; `.invalidConfiguration` of a cache registered before; `.alreadyRunning`;
+    ///   `.duplicateIdentity` when other processes have taken its ids again and again.
     public func run() async throws {
         guard core.beginStarting() else {
             throw PeerCacheError(.alreadyRunning, "run() was called before; make a new CachePeer to run again")
         }
-        defer { core.setPhase(.stopped) }
+        defer { end() }
         for cache in core.caches { if let failure = cache.failure, failure.code == .invalidConfiguration { throw failure } }
         if case .insecure? = core.configuration.security?.kind {
             core.logger.warning(
                 "security is off: everybody who reaches the port can read and write the caches",
                 metadata: [LogKey.cluster.rawValue: "\(core.configuration.cluster)"])
         }
-        let address = try await start()
+        var drawn = 0
+        while try await live() == .lost {
+            guard drawn < Self.drawsMax else {
+                throw PeerCacheError(
+                    .duplicateIdentity, "other processes had the ids of this peer, \(drawn + 1) times: are machines copied that run?")
+            }
+            drawn += 1
+            try startOver()
+        }
+    }
+
+    private func end() {
+        core.setPhase(.stopped)
+        core.loaders.stop()
+        core.tasks.stop()
+        core.events.finish()
+        for cache in core.caches { cache.stop() }
+    }
+
+    /// How a life under one id ends.
+    private enum Ending: Sendable { case asked, lost }
+
+    private func live() async throws -> Ending {
+        let identity = identity.withLock { $0 }
+        let address = try await start(identity.transport)
         core.logger.info(
             "cache peer runs",
             metadata: [
                 LogKey.cluster.rawValue: "\(core.configuration.cluster)", LogKey.peer.rawValue: "\(core.me)",
                 LogKey.address.rawValue: "\(address)",
             ])
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { await self.transport.run() }
-            group.addTask { await self.followMembers() }
-            group.addTask { for await _ in self.returns { self.updater.returned(self.core) } }
-            group.addTask { await self.core.replicator.run(self.core) }
+        return await withTaskGroup(of: Ending?.self) { group in
+            group.addTask {
+                await identity.transport.run()
+                return nil
+            }
+            group.addTask {
+                await self.followMembers(identity.transport)
+                return nil
+            }
+            group.addTask {
+                for await _ in identity.returns { self.updater.returned(self.core) }
+                return nil
+            }
+            group.addTask {
+                await self.core.replicator.run(self.core)
+                return nil
+            }
             group.addTask {
                 var housekeeping = Housekeeping(core: self.core)
                 await housekeeping.run()
+                return nil
+            }
+            group.addTask {
+                for await _ in identity.losses { return .lost }
+                return nil
+            }
+            group.addTask {
+                try? await gracefulShutdown()  // or cancellation
+                return .asked
             }
             core.setPhase(.running)
-            try? await gracefulShutdown()  // or cancellation
-            await leave()
+            var ending = Ending.asked
+            for await ended in group {
+                guard let ended else { continue }
+                ending = ended
+                break
+            }
+            switch ending {
+            case .asked: await leave(identity.transport)
+            case .lost:
+                // Operations wait from here on. Never `left`: that is final, and would take the other process out.
+                core.setPhase(.starting)
+                await identity.transport.stop(isLeaving: false)
+                core.connect(synchronize: nil, cachesChanged: nil)
+            }
             group.cancelAll()
+            return ending
         }
-        core.events.finish()
-        for cache in core.caches { cache.stop() }
     }
 
-    private func start() async throws -> PeerAddress {
+    /// Draws a new id. What was stored under the old one may be the other process's; operations under way find that they own nothing here.
+    private func startOver() throws {
+        let old = core.me, new = draw()
+        let validated = try core.configuration.validated(me: new)
+        updater.startOver(as: new, core)
+        identity.withLock { $0 = Self.identity(validated.transport, core) }
+        core.logger.warning("cache peer has a new id", metadata: [LogKey.peer.rawValue: "\(new)"])
+        core.events.send(.duplicateIdentity(old: old.description, new: new.description)) { [] }
+    }
+
+    private func start(_ transport: PeerTransport) async throws -> PeerAddress {
         core.connect(
             synchronize: { [transport] in transport.synchronize(with: $0) },
             cachesChanged: { [updater, core] in updater.cachesChanged(core) })
@@ -139,7 +230,7 @@ public final class CachePeer: Service, Sendable {
     }
 
     /// The others stop placing keys here and fetch what they lack, requests under way are answered, then everything ends.
-    private func leave() async {
+    private func leave(_ transport: PeerTransport) async {
         core.setPhase(.stopping)
         transport.leave()
         let deadline = ClusterClock.monotonicNanoseconds &+ core.configuration.handOverTimeout.nanosecondsSaturating
@@ -154,7 +245,7 @@ public final class CachePeer: Service, Sendable {
         core.logger.info("cache peer has left", metadata: [LogKey.peer.rawValue: "\(core.me)"])
     }
 
-    private func followMembers() async {
+    private func followMembers(_ transport: PeerTransport) async {
         for await view in transport.views {
             // In a large cluster a placement takes long to build, and a rolling deploy changes the list all the time: at most a tenth of a
             // core for it. But keys that move wait until their peers agree, so not later than that.

@@ -5,7 +5,8 @@ public struct PeerCacheError: Error, Sendable, CustomStringConvertible {
     public struct Code: Sendable, Hashable, CustomStringConvertible {
         private enum Kind: String {
             case invalidConfiguration, notRunning, alreadyRunning, addressUnavailable, keyTooLong, valueTooLarge, incompatibleCache
-            case loadFailed, loadTimedOut, encodingFailed, overloaded, indeterminate, quorumUnavailable, peerUnreachable, shuttingDown
+            case loadFailed, loadTimedOut, encodingFailed, overloaded, indeterminate, quorumUnavailable, peerUnreachable
+            case duplicateIdentity, shuttingDown
         }
         private let kind: Kind
 
@@ -37,6 +38,8 @@ public struct PeerCacheError: Error, Sendable, CustomStringConvertible {
         public static let quorumUnavailable = Code(kind: .quorumUnavailable)
         /// The key's owner could not be reached, and nothing was sent.
         public static let peerUnreachable = Code(kind: .peerUnreachable)
+        /// Other processes had each of the ids that the peer drew, again and again: something copies it. From `run()`.
+        public static let duplicateIdentity = Code(kind: .duplicateIdentity)
         /// The peer is stopping or has stopped.
         public static let shuttingDown = Code(kind: .shuttingDown)
 

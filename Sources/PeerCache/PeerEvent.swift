@@ -52,9 +52,9 @@ public enum PeerEvent: Sendable, Hashable {
     /// on both hosts. A peer whose clock is ahead is not let in, and one that is in already has its writes refused; it is tried again every
     /// minute. At most once in 10 minutes and address.
     case clockSkew(address: String)
-    /// Another process uses this peer's id: a cloned machine or a restored snapshot. Both would stamp different values alike: make a new
-    /// ``CachePeer``, which draws a new id.
-    case duplicateIdentity
+    /// Another process uses the id that this peer had: a cloned machine or a restored snapshot. This one began later, so it has drawn a new id
+    /// and joins again, empty; members are told as joined anew. Without a secret whoever reaches the port can bring that about.
+    case duplicateIdentity(old: String, new: String)
     /// More happened than was read: the members that are present now, in place of the events before.
     case snapshot([Member])
 }
@@ -84,8 +84,7 @@ extension PeerEvent {
             case .isolated: .isolated
             case .foreignPeer(let address, let reason): .foreignPeer(address: address.description, reason: "\(reason)")
             case .clockSkew(let address): .clockSkew(address: address.description)
-            case .duplicateIdentity: .duplicateIdentity
-            case .duplicateSuspected: nil
+            case .duplicateIdentity, .duplicateSuspected: nil  // the peer tells when it has drawn another
             }
         guard let told else { return nil }
         self = told

@@ -136,22 +136,22 @@ package final class PeerTransport: Sendable {
     package func leave() { membership?.handle(.command(.leave)) }
 
     /// Says goodbye and closes everything. Calls in flight end with `.closed`.
-    package func stop() async {
+    /// - Parameter isLeaving: tells the others that this peer has left, for good. Otherwise they only see these connections end.
+    package func stop(isLeaving: Bool = true) async {
         let membership = membership
         // What it sends is then in the queues of the connections, which close behind it.
-        await membership?.finish()
+        await membership?.finish(isLeaving: isLeaving)
         let (listener, children) = state.withLock { state in
             state.isStopped = true
             return (state.listener, state.children.values.map { $0 })
         }
         try? await listener?.close()
-        for connection in directory.takeAll() { connection.close(.leaving) }
+        for connection in directory.takeAll() { connection.close(isLeaving ? .leaving : .idle) }
         let deadline = ClusterClock.monotonicNanoseconds + 500_000_000
         while ClusterClock.monotonicNanoseconds < deadline, state.withLock({ !$0.children.isEmpty }) {
             try? await Task.sleep(for: .milliseconds(5))
         }
         for channel in children { channel.close(promise: nil) }
-        membership?.stop()
         // The shell's actions hold the transport: without this, what ran would never be freed.
         state.withLock { ($0.membership, $0.listener, $0.children) = (nil, nil, [:]) }
         viewsContinuation.finish()

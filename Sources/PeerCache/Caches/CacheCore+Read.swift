@@ -25,9 +25,9 @@ extension CacheCore {
         while true {
             let routing = peer.table.routing
             guard let owner = routing.owner(hash) else { return try await loadHere(key, hash) }
-            if owner == peer.me {
+            if owner == routing.me {
                 guard try await peer.settled(hash) else { return try await loadHere(key, hash) }
-                guard peer.table.routing.owner(hash) == peer.me else { continue }
+                guard peer.table.routing.isOwned(hash) else { continue }
                 return try await findOwned(key, hash)
             }
             switch await answer(of: owner, key, hash, kind: .get) {
@@ -87,7 +87,7 @@ extension CacheCore {
         peer.logger.debug(
             "owner does not answer", metadata: [LogKey.peer.rawValue: "\(silent)", LogKey.cache.rawValue: "\(name)"])
         for holder in routing.holders(hash, copies: options.copies) where holder != silent {
-            if holder == peer.me {
+            if holder == routing.me {
                 if isServing(hash), var found = held(key, hash) {
                     found.source = .fallback
                     found.isCacheable = false

@@ -28,9 +28,10 @@ extension CacheCore {
             attempts += 1
             let routing = peer.table.routing
             guard let owner = routing.owner(hash) else {
-                throw PeerCacheError(.peerUnreachable, "no peer holds slots: all have weight 0")
+                throw PeerCacheError(
+                    isAmbiguous ? .indeterminate : .peerUnreachable, "no peer holds slots: all have weight 0, or this one joins again")
             }
-            if owner == peer.me {
+            if owner == routing.me {
                 guard try await peer.settled(hash) else {
                     throw PeerCacheError(.peerUnreachable, "the owners of the key change too fast, or the former ones do not answer")
                 }
@@ -134,14 +135,14 @@ extension CacheCore {
             }
         }
         // Whoever takes over asks this peer once it knows: what was stored here since is not with the new owner.
-        guard result != .notHolder, peer.table.routing.owner(hash) == peer.me else { return nil }
+        guard result != .notHolder, peer.table.routing.isOwned(hash) else { return nil }
         dropNear(key, hash, below: stamp)
         invalidateElsewhere(key, stamp)
         return stamp
     }
 
     func otherHolders(_ hash: UInt64, _ routing: Routing) -> [PeerID] {
-        options.copies == 1 ? [] : routing.holders(hash, copies: options.copies).filter { $0 != peer.me }
+        options.copies == 1 ? [] : routing.holders(hash, copies: options.copies).filter { $0 != routing.me }
     }
 
     /// Sends a write to the other holders without waiting.

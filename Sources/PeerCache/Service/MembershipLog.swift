@@ -30,9 +30,10 @@ enum MembershipLog {
             logger.warning(
                 "the clock of a peer and this one's are more than 10 s apart: check that both hosts keep time (NTP)",
                 metadata: [LogKey.address.rawValue: "\(address)"])
-        case .duplicateIdentity: logger.warning("another process uses this peer's id (a cloned machine?)")
+        case .duplicateIdentity: logger.warning("another process uses this peer's id (a cloned machine?); it draws a new one")
         case .duplicateSuspected:
-            logger.warning("a peer knows a record of this one that it never issued: another process may use its id (a cloned machine?)")
+            logger.warning(
+                "a peer says that another process uses this peer's id (a cloned machine?); if it stays out, start this process again")
         case .selfRefuted: logger.warning("others held this peer for dead; it refuted and starts with empty slots")
         }
     }

@@ -6,7 +6,6 @@ internal import Synchronization
 /// What the caches of one peer share: stores, clock, routing, connections, loads. Knows nothing of types.
 final class PeerCore: Sendable {
     let configuration: CachePeerConfiguration
-    let me: PeerID
     let clock = ClusterClock()
     let store: ByteStore
     let near: NearStore
@@ -43,7 +42,6 @@ final class PeerCore: Sendable {
 
     init(configuration: CachePeerConfiguration, validated: ValidatedConfiguration, me: PeerID) throws(PeerCacheError) {
         self.configuration = configuration
-        self.me = me
         requestPatience = Patience(configuration.requestTimeout)
         do { store = try ByteStore(limit: validated.storeBytes, policy: configuration.eviction.kind, shards: nil, seed: me.low) } catch {
             throw PeerCacheError(.invalidConfiguration, "memory: \(error)", underlying: error)
@@ -58,6 +56,9 @@ final class PeerCore: Sendable {
         metrics = PeerMetrics(cluster: configuration.cluster, factory: configuration.metricsFactory)
         logger = configuration.logger
     }
+
+    /// This peer's id: another one after it met a process that had it before.
+    var me: PeerID { table.routing.me }
 
     // MARK: Phases
 

@@ -49,6 +49,15 @@ final class PlacementUpdater: Sendable {
         core.near.removeAll()
     }
 
+    /// This peer has a new id: it owns nothing and knows nobody.
+    func startOver(as me: PeerID, _ core: PeerCore) {
+        lock.withLock { _ in
+            core.table.publish(Routing(placement: .empty, me: me, view: nil))
+            core.replicator.startOver(as: me, core)
+        }
+        core.near.removeAll()
+    }
+
     /// The numbers of copies that the fast caches here ask for.
     private static func copies(_ core: PeerCore) -> Set<Int> {
         Set(core.caches.compactMap { $0.failure == nil && $0.scheme == nil ? $0.options.copies : nil })

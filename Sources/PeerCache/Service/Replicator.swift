@@ -79,6 +79,17 @@ final class Replicator: Sendable {
         }
     }
 
+    /// Empties the store, under another id. Call it when nothing is routed here.
+    func startOver(as me: PeerID, _ core: PeerCore) {
+        machine.withLock { machine in
+            machine.startOver(as: me)
+            for slot in Slot.all {
+                core.store.forget(slot)
+                servings.set(slot, .open)
+            }
+        }
+    }
+
     // MARK: Effects
 
     private func change(_ effect: ReplicaMachine.Effect, _ state: inout State, _ core: PeerCore) {

@@ -70,7 +70,7 @@ final class RequestServer: PeerRequestHandler {
         if request.flags.contains(.gathering) { serving = .open }
         // A copy that has missed something is no answer to a reader.
         if isFallback, serving == .doubtful || serving == .kept { return refuse(request, .absent, connection) }
-        guard isFallback || (routing.owner(hash) == peer.me && serving != .claiming) else {
+        guard isFallback || (routing.isOwned(hash) && serving != .claiming) else {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
         cache.counters.add(.served)
@@ -172,7 +172,7 @@ final class RequestServer: PeerRequestHandler {
         for (index, key) in request.keys.enumerated() {
             let hash = cache.secret.hash(key)
             let serving = peer.replicator.serving(hash)
-            guard routing.owner(hash) == peer.me, serving != .claiming else {
+            guard routing.isOwned(hash), serving != .claiming else {
                 batch.fill(index, .init(status: .notOwner))
                 continue
             }
@@ -206,7 +206,7 @@ final class RequestServer: PeerRequestHandler {
     private func write(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
         guard cache.scheme == nil else { return refuse(request, .incompatible, connection) }
         let routing = peer.table.routing
-        guard routing.owner(hash) == peer.me, peer.replicator.serving(hash) != .claiming else {
+        guard routing.isOwned(hash), peer.replicator.serving(hash) != .claiming else {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
         let key = Array(request.key), id = request.id

@@ -24,6 +24,9 @@ final class Routing: Sendable {
     /// O(1).
     func owner(_ hash: UInt64) -> PeerID? { placement.owner(of: Slot(hash: hash)) }
 
+    /// Whether this peer is the owner. O(1).
+    func isOwned(_ hash: UInt64) -> Bool { owner(hash) == me }
+
     /// Whether this peer holds the slot for caches of so many copies. O(copies).
     func isHolder(_ slot: Slot, copies: Int) -> Bool { myIndex.map { placement.isHolder($0, of: slot, copies: copies) } ?? false }
 

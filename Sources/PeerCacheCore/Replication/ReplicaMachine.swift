@@ -13,7 +13,7 @@ package struct ReplicaMachine: Sendable {
         case complete
     }
 
-    let me: PeerID
+    private(set) var me: PeerID
     let configuration: ReplicaConfiguration
     var placement = Placement.empty
     var present: [PeerID] = []
@@ -68,6 +68,13 @@ package struct ReplicaMachine: Sendable {
         self.configuration = configuration
         self.me = me
         allowance = configuration.transferBytesPerSecond
+    }
+
+    /// Forgets everything, under another id. Answers to calls of before find nobody.
+    package mutating func startOver(as me: PeerID) {
+        let last = lastCall
+        self = ReplicaMachine(configuration, me: me)
+        lastCall = last
     }
 
     /// Takes one input and appends what the shell must do.

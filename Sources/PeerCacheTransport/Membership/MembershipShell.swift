@@ -43,15 +43,20 @@ final class MembershipShell: Sendable {
         }
     }
 
-    /// Hands in the last input. Returns when its effects have been carried out, or when the loop runs no more.
-    func finish() async { try? await loop.submit { self.step(.command(.stopped)) }.get() }
+    /// Announces that this peer has left, or falls silent. Returns when that is done, or when the loop runs no more; no event comes after that.
+    func finish(isLeaving: Bool) async {
+        try? await loop.submit {
+            if isLeaving { self.step(.command(.stopped)) }
+            self.stop()
+        }.get()
+    }
 
     /// The member list as the machine sees it now. One lock.
     var view: MembershipView { state.withLock { $0.machine.snapshot() } }
 
     var myRecord: MemberRecord { state.withLock { $0.machine.me } }
 
-    func stop() {
+    private func stop() {
         state.withLock { state in
             state.isStopped = true
             state.timer?.cancel()

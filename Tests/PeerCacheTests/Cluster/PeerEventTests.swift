@@ -77,26 +77,3 @@ private final class Heard: Sendable {
         #expect(broadcast.subscriberCount == 0)
     }
 }
-
-@Suite(.timeLimit(.minutes(1))) struct TwinTests {
-    /// A virtual machine was cloned while it ran: two processes with one id. At least one of them is told; a new one has an id of its own.
-    @Test func aProcessWithAnIdThatIsTakenIsTold() async throws {
-        try await withCluster(of: 2) { peers in
-            let id = PeerID(high: 7, low: 8)
-            func twin() throws -> CachePeer { try CachePeer(configuration: testConfiguration(seeds: peers.compactMap(\.address)), me: id) }
-            let twins = try [twin(), twin()]
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                let heard = Heard()
-                for twin in twins {
-                    let events = twin.events
-                    group.addTask { for await event in events { heard.events.withLock { $0.append(event) } } }
-                    group.addTask { try await twin.run() }
-                    try await eventually("the others know the id") { peers.allSatisfy { $0.snapshot().memberCount == 3 } }
-                }
-                try await eventually("a twin is told", seconds: 45) { heard.events.withLock { $0.contains(.duplicateIdentity) } }
-                group.cancelAll()
-            }
-            #expect(try CachePeer(configuration: testConfiguration()).id != twins[0].id)
-        }
-    }
-}
