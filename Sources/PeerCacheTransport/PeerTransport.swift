@@ -40,6 +40,8 @@ package final class PeerTransport: Sendable {
         var hello: WireHello?
         /// Of the dials in flight.
         var hellos: [ConnectionID: OwnHello] = [:]
+        /// Connections of observers.
+        var observers = 0
         var isStopped = false
     }
     /// What one of our dials said first.
@@ -77,16 +79,18 @@ package final class PeerTransport: Sendable {
 
     /// Listens, and joins the cluster in the background.
     /// - Throws: ``BindError``, or what makes the membership settings impossible.
-    /// - Returns: the address that other peers dial.
+    /// - Returns: the address that other peers dial; nobody dials an observer, which does not listen.
     package func start() async throws -> PeerAddress {
-        let listener = try await bind()
-        let address = await advertisedAddress(of: listener)
+        let listener = isObserver ? nil : try await bind()
+        // The wire wants an address of everybody; an observer's is not looked at.
+        var address = PeerAddress(host: configuration.bind.host, port: 1)
+        if let listener { address = await advertisedAddress(of: listener) }
         var record = configuration.record
         record.address = address
         record.hlc = clock.reading()
         let machine: GossipMachine
         do { machine = try GossipMachine(configuration.gossip, me: record, seed: .random(in: .min ... .max)) } catch {
-            try? await listener.close()
+            try? await listener?.close()
             throw error
         }
         let membership = MembershipShell(machine: machine, loop: configuration.group.next(), clock: clock, actions: actions)
@@ -96,7 +100,7 @@ package final class PeerTransport: Sendable {
             state.hello = WireHello(record: record, settings: configuration.settings)
         }
         // Only now may connections find a member list.
-        try await listener.setOption(.autoRead, value: true).get()
+        try await listener?.setOption(.autoRead, value: true).get()
         membership.handle(.command(.join))
         return address
     }
@@ -157,6 +161,11 @@ package final class PeerTransport: Sendable {
         viewsContinuation.finish()
         resolutionsContinuation.finish()
     }
+
+    private var isObserver: Bool { configuration.handshake.role == .observer }
+
+    /// A call waits for a connection to this member. Peers keep one to each; an observer dials those whom it needs.
+    package func connect(to peer: PeerID) { if isObserver { membership?.handle(.command(.connect(to: peer))) } }
 
     /// Asks a peer for its member list: it placed a key elsewhere than this peer.
     package func synchronize(with peer: PeerID) { membership?.handle(.command(.sync(with: peer))) }
@@ -340,22 +349,35 @@ extension PeerTransport: PeerChannelOwner {
         peer == configuration.handshake.me && state.withLock { $0.hellos[dial]?.isHeard ?? false }
     }
 
+    func admitObserver() -> Bool {
+        state.withLock { state in
+            guard state.observers < configuration.observersMax else { return false }
+            state.observers += 1
+            return true
+        }
+    }
+
     func established(_ connection: PeerConnection) {
         admission.finished(connection.id)
         countsState.withLock { $0.connectionsOpened += 1 }
         directory.add(connection)
+        if connection.role == .observer { return }
         report(connection.id, .established(connection.record))
     }
 
     func received(_ gossip: GossipMessage, on connection: PeerConnection) {
         guard let membership, connection.mayQueueGossip() else { return }
-        membership.handle(.message(gossip, from: connection.peer, on: connection.id)) { connection.gossipHandled() }
+        let input: GossipMachine.Input =
+            connection.role == .observer
+            ? .observer(connection.peer, gossip, on: connection.id) : .message(gossip, from: connection.peer, on: connection.id)
+        membership.handle(input) { connection.gossipHandled() }
     }
 
     func ending(_ connection: PeerConnection) { directory.retire(connection.id) }
 
     func ended(_ id: ConnectionID, _ connection: PeerConnection?, _ evidence: Evidence) {
         if let connection { directory.remove(connection) }
+        if connection?.role == .observer { return state.withLock { $0.observers -= 1 } }
         if connection != nil || !GossipMachine.isInbound(id) { report(id, evidence) }
     }
 

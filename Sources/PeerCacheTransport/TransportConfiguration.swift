@@ -22,6 +22,8 @@ package struct TransportConfiguration: Sendable {
     /// Discovery is cancelled and asked again later when it takes longer.
     package var discoveryMax: Duration = .seconds(10)
     package var limits = ConnectionLimits()
+    /// Connections of observers at a time; more are refused.
+    package var observersMax = 256
     package var group: any EventLoopGroup
     package var logger: Logger
 

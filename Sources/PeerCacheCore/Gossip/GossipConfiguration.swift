@@ -7,6 +7,11 @@ package struct GossipConfigurationError: Error, Hashable, Sendable, CustomString
 
 /// Times, switches and limits of membership. The defaults are profile P of `GOSSIP.md` §6.
 package struct GossipConfiguration: Hashable, Sendable {
+    /// Follows the table of others without being in it: neither probes nor votes, and tells nothing (`GOSSIP.md` §10).
+    package var isObserver = false
+    /// Connections that an observer keeps to ask for the table; 1...64.
+    package var observedPeers = 2
+
     // MARK: Probes
 
     /// One member is probed per period, 10 ms...1 min.

@@ -30,6 +30,7 @@ extension GossipMachine {
 
     /// An address answered as `peer`: other members that were there are gone, unless they answer a challenge.
     mutating func meet(_ peer: PeerID, at address: PeerAddress) {
+        if configuration.isObserver { return }
         for member in members.values where member.record.address == address && member.status.isPresent {
             let id = member.record.id
             if id == peer || id == me.id || hasWarned(.conflict(id)) { continue }

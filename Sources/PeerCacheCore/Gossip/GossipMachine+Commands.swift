@@ -15,6 +15,7 @@ extension GossipMachine {
             tellAll(me.id)
         case .update(let metadata, let weight): update(metadata: metadata, weight: weight)
         case .sync(let peer): exchange(with: peer)
+        case .connect(let peer): dialSoon(peer)
         case .stopped: stop()
         }
     }

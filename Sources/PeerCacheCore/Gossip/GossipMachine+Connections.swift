@@ -23,14 +23,14 @@ extension GossipMachine {
             // Its record was refused, and the trace says why. Who has its origin tag tells it to draw another id.
             postpone(dial, atLeast: Self.pauseAfterGoodbye)
             if let holder = originTags[peer.originTag].flatMap({ members[$0] }), record.problem == nil {
-                effects.append(.send(.claims(placement: digest, [MemberClaim(holder, withRecord: true)]), to: peer, on: id))
+                send(.claims(placement: digest, [MemberClaim(holder, withRecord: true)]), to: peer, on: id)
             }
             return effects.append(.close(id, .protocolError))
         }
         if member.status == .left {
             // Ids do not come back: it learns that, and draws another.
             postpone(dial, atLeast: Self.pauseAfterGoodbye)
-            effects.append(.send(.claims(placement: digest, [MemberClaim(member, withRecord: true)]), to: peer, on: id))
+            send(.claims(placement: digest, [MemberClaim(member, withRecord: true)]), to: peer, on: id)
             return effects.append(.close(id, .replaced))
         }
         let isFirst = add(id, of: peer)
@@ -128,7 +128,7 @@ extension GossipMachine {
     /// Makes it the next of the lap. Whoever had its turn gets few more in the same lap: connections that end again and again must neither
     /// let the lap grow nor keep others from their turn. O(members).
     private mutating func probeOutOfTurn(_ peer: PeerID) {
-        if probe?.target == peer { return }
+        if probe?.target == peer || configuration.isObserver { return }
         if let index = lap[lapPosition...].firstIndex(of: peer) {
             lap.remove(at: index)
         } else if lap.count >= 2 * min(members.count, configuration.fullMeshMax) {

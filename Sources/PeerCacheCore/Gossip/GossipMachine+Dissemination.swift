@@ -14,7 +14,7 @@ extension GossipMachine {
 
     /// Queues what holds about a member. Its record goes along when others may lack it.
     mutating func spread(_ id: PeerID, withRecord: Bool, accuser: UInt32 = 0, urgently: Bool) {
-        guard let member = members[id] else { return }
+        guard let member = members[id], !configuration.isObserver else { return }
         queue.add(MemberClaim(member, accuser: accuser, withRecord: withRecord), record: member.record)
         if urgently, configuration.flushesUrgently { isUrgent = true }
     }
@@ -143,6 +143,7 @@ extension GossipMachine {
     }
 
     mutating func send(_ message: GossipMessage, to peer: PeerID, on connection: ConnectionID) {
+        if configuration.isObserver, !Self.isObserversQuestion(message) { return }
         if case .ping = message {
             links.change(peer) { link in
                 for index in link.open.indices where link.open[index].id == connection {

@@ -5,6 +5,7 @@ extension GossipMachine {
 
     mutating func keepHouse() {
         let now = now
+        if configuration.isObserver { return dropOldSyncs() }
         moveCutoff()
         refreshWatched()
         if idleAt.map({ $0 <= now }) ?? true {

@@ -104,7 +104,7 @@ extension GossipMachine {
             }
             return
         }
-        if let mine, mine.status.isPresent, result.status == .dead {
+        if let mine, mine.status.isPresent, result.status == .dead, !configuration.isObserver {
             switch source {
             case .news(let teller, _): if isFresh(id) { return doubt(theirs, from: teller) }
             case .table(let teller): if mine.status == .alive || isFresh(id) { return distrust(theirs, mine, from: teller) }
@@ -138,7 +138,7 @@ extension GossipMachine {
         put(result, over: mine)
         var accuser: UInt32 = 0
         if case .news(_, let other) = source { accuser = other }
-        if result.status == .suspect { heardSuspicion(of: id, result.record.incarnation, by: accuser) }
+        if result.status == .suspect, !configuration.isObserver { heardSuspicion(of: id, result.record.incarnation, by: accuser) }
         if case .table = source, !spreadsTables { return }
         let isNew = mine?.record.hlc != result.record.hlc
         var isFirstHand = false
@@ -162,6 +162,8 @@ extension GossipMachine {
     private func normalized(_ heard: Member) -> Member {
         var member = heard
         if heard.status != .dead { member.cause = nil } else if heard.cause == nil { member.cause = .silent }
+        // Of a suspicion that is lifted nobody tells an observer.
+        if configuration.isObserver, heard.status == .suspect { member.status = .alive }
         member.since = heard.status.isPresent ? 0 : min(heard.since, now.hlc)
         return member
     }

@@ -27,7 +27,8 @@ extension GossipMachine {
             if take(claims, from: peer, on: connection) { answerAccuser(peer, on: connection) }
             comparePlacement(placement, with: peer)
         case .accusation(let accusation): heard(accusation, from: peer)
-        case .digest(let digest): compare(digest, with: peer, on: connection)
+        case .digest(let digest):
+            if configuration.isObserver { takeCutoff(digest, of: peer) } else { compare(digest, with: peer, on: connection) }
         case .ranges(let cutoff, let sums): compare(sums, cutoff, with: peer, on: connection)
         case .summary(let summary): compare(summary, with: peer, on: connection)
         case .fetch(let ids): answerFetch(of: ids, from: peer, on: connection)

@@ -16,6 +16,7 @@ extension GossipMachine {
         endProbe()
         probeAt = now + period
         keepHouse()
+        if configuration.isObserver { return observe() }
         guard let target = nextTarget() else { return }
         sequence &+= 1
         probe = Probe(target: target, sequence: sequence, startedAt: now, endsAt: now + period)
@@ -45,7 +46,7 @@ extension GossipMachine {
 
     /// A newcomer comes somewhere into what is left of the lap.
     mutating func addToLap(_ id: PeerID) {
-        guard members.count - departedCount <= configuration.fullMeshMax else { return }
+        guard members.count - departedCount <= configuration.fullMeshMax, !configuration.isObserver else { return }
         let left = lap.count - lapPosition
         lap.insert(id, at: lapPosition + random.below(left + 1))
     }

@@ -80,7 +80,7 @@ extension GossipMachine {
     }
 
     /// Lists what we know in the ranges that differ (nil: all), neighbours together, at most `summaryEntriesMax` in a message.
-    private mutating func sendSummaries(_ differing: [Bool]?, _ cutoff: UInt64, to peer: PeerID, on connection: ConnectionID) {
+    mutating func sendSummaries(_ differing: [Bool]?, _ cutoff: UInt64, to peer: PeerID, on connection: ConnectionID) {
         var from: PeerID?, entries: [TableSummary.Entry] = []
         let first = PeerID(high: 0, low: 0), last = PeerID(high: .max, low: .max)
         var messages: [TableSummary] = []

@@ -71,6 +71,7 @@ extension GossipMachine {
 
     /// Our own entry.
     mutating func setOwnStatus(_ status: MemberStatus, withRecord: Bool) {
+        if configuration.isObserver { return }
         let old = members[me.id]
         let member = Member(me, status: status, since: status == .left ? now.hlc : 0)
         members[me.id] = member
@@ -117,8 +118,12 @@ extension GossipMachine {
 
     /// Drops a departed member for want of room or for its age. The cut-off moves along so that others do not teach it to us again.
     mutating func forget(_ member: Member) {
-        let id = member.record.id
         departedCutoff = max(departedCutoff, member.since == .max ? .max : member.since + 1)
+        drop(member)
+    }
+
+    mutating func drop(_ member: Member) {
+        let id = member.record.id
         account(members[id], -1)
         members[id] = nil
         rests[id] = nil

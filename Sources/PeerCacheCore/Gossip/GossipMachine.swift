@@ -118,6 +118,10 @@ package struct GossipMachine: Sendable {
         self.configuration = configuration
         self.me = me
         random = SplitMix64(seed: seed)
+        if configuration.isObserver {
+            placedCount = 0
+            return
+        }
         let member = Member(me, status: .alive)
         members[me.id] = member
         originTags[me.id.originTag] = me.id
@@ -147,6 +151,7 @@ package struct GossipMachine: Sendable {
             } else {
                 ended(id, evidence)
             }
+        case .observer(let observer, let message, let connection): answer(message, of: observer, on: connection)
         case .clockSkew(let address): meetForeigner(at: address, .clock)
         case .discovered(let addresses, let failed): discovered(addresses, failed: failed)
         case .command(let command): perform(command)

@@ -112,6 +112,8 @@ extension GossipMachine {
         /// `from` is the authenticated peer at the other end of the connection.
         case message(GossipMessage, from: PeerID, on: ConnectionID)
         case connection(ConnectionID, Evidence)
+        /// A question of an observer (``GossipMachine/isObserversQuestion(_:)``). The machine knows nothing else of its connection.
+        case observer(PeerID, GossipMessage, on: ConnectionID)
         /// The clock of the peer at this address was too far ahead to be merged: a frame of an open connection, or one that it dialled and
         /// that was refused for it.
         case clockSkew(PeerAddress)
@@ -134,6 +136,8 @@ extension GossipMachine {
         case update(metadata: [UInt8]?, weight: UInt16?)
         /// Compare tables with this member now (`notOwner`); at most once per 200 ms and member.
         case sync(with: PeerID)
+        /// A connection to this member is wanted: a call waits for it.
+        case connect(to: PeerID)
     }
 
     /// What a dial or a connection came to. A dial gets exactly one of `established`, `refused`, `foreign`, `timedOut`; an open connection

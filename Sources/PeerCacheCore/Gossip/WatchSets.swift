@@ -52,6 +52,7 @@ extension GossipMachine {
 
     /// Whether a connection to the member is kept although nothing is to be sent.
     func keepsConnection(to peer: PeerID) -> Bool {
+        if configuration.isObserver { return false }
         if members.count - departedCount <= configuration.fullMeshMax { return true }
         return watched.contains(peer) || watchingMe.contains(peer)
     }

@@ -217,4 +217,6 @@ package enum WireMessage {
 /// Why a frame was refused. The connection that sent it is closed.
 package enum WireError: Error, Hashable, Sendable {
     case frameTooLong, undecodable, tooManyItems, keyTooLong, nameTooLong, badMember, misplacedHello, badChunk
+    /// An observer said what only a peer may say.
+    case forbidden
 }

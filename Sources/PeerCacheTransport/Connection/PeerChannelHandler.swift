@@ -21,6 +21,8 @@ protocol PeerChannelOwner: AnyObject, Sendable {
     func mayAgree() -> Bool
     /// A listener answers this hello.
     func answering(_ hello: [UInt8])
+    /// Counts an observer, until its connection has ended; false: there are too many.
+    func admitObserver() -> Bool
     /// Whether the peer that answered a dial is this process.
     func hasMetItself(_ dial: ConnectionID, _ peer: PeerID) -> Bool
     func established(_ connection: PeerConnection)
@@ -186,7 +188,6 @@ final class PeerChannelHandler: ChannelInboundHandler {
 
     /// Sends the rest of the handshake and the hello frame. The phase first, as above.
     private func succeeded(_ result: HandshakeResult, sending finish: [UInt8], _ context: ChannelHandlerContext) {
-        guard result.role == .peer else { return fail(.foreign(.version), context) }  // observers come with a later version
         phase = .hello(result)
         var frames = OutboundFrames()
         frames.append(owner.localHello)
@@ -272,9 +273,10 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private func handle(_ message: WireMessage, isClockAccepted: Bool, _ context: ChannelHandlerContext) throws(WireError) {
         if case .hello(let result) = phase {
             guard case .hello(let hello) = message, hello.record.id == result.peer else { throw .misplacedHello }
-            return welcome(hello, isClockAccepted: isClockAccepted, context)
+            return welcome(hello, as: result.role, isClockAccepted: isClockAccepted, context)
         }
         guard let connection, !isClosing else { return }
+        if connection.role == .observer { try checkObserver(message) }
         switch message {
         case .hello: throw .misplacedHello
         case .request(let request): receive(request, connection)
@@ -297,16 +299,31 @@ final class PeerChannelHandler: ChannelInboundHandler {
         }
     }
 
-    private func welcome(_ hello: WireHello, isClockAccepted: Bool, _ context: ChannelHandlerContext) {
+    /// `SECURITY.md` SEC8.
+    private func checkObserver(_ message: WireMessage) throws(WireError) {
+        switch message {
+        case .request(let request):
+            switch request.kind {
+            case .get, .getMany, .set, .remove, .inspect, .readClock, .clearCache: break
+            case .apply, .claim, .pull, .compare: throw .forbidden
+            }
+        case .gossip(let gossip): if !GossipMachine.isObserversQuestion(gossip) { throw .forbidden }
+        case .invalidation: throw .forbidden
+        case .hello, .unknownRequest, .response, .chunk, .cancel, .goodbye: break
+        }
+    }
+
+    private func welcome(_ hello: WireHello, as role: PeerRole, isClockAccepted: Bool, _ context: ChannelHandlerContext) {
         guard hello.settings == owner.localHello.settings else { return fail(.foreign(.settings), context) }
         guard isClockAccepted else {
             // Of what we dialled the evidence tells.
             if GossipMachine.isInbound(id) { owner.clockSkewed(hello.record.address) }
             return fail(.foreign(.clock), saying: .clockSkew, context)
         }
+        guard role == .peer || owner.admitObserver() else { return fail(.foreign(.settings), saying: .idle, context) }
         timeout?.cancel()
         let connection = PeerConnection(
-            id: id, record: hello.record, channel: context.channel, clock: owner.clock, limits: owner.limits)
+            id: id, record: hello.record, role: role, channel: context.channel, clock: owner.clock, limits: owner.limits)
         phase = .open(connection)
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
         sweeper = context.eventLoop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in

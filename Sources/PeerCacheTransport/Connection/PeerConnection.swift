@@ -161,15 +161,19 @@ package final class PeerConnection: Sendable {
     /// The authenticated other end.
     package let peer: PeerID
     package let record: MemberRecord
+    package let role: PeerRole
     let channel: any Channel
     package let limits: ConnectionLimits
     let clock: ClusterClock
     let state: Lock<State>
 
-    init(id: ConnectionID, record: MemberRecord, channel: any Channel, clock: ClusterClock, limits: ConnectionLimits) {
+    init(
+        id: ConnectionID, record: MemberRecord, role: PeerRole = .peer, channel: any Channel, clock: ClusterClock, limits: ConnectionLimits
+    ) {
         self.id = id
         self.peer = record.id
         self.record = record
+        self.role = role
         self.channel = channel
         self.clock = clock
         self.limits = limits

@@ -10,6 +10,10 @@ package final class ConnectionDirectory: Sendable {
         var all: [PeerConnection] = []
         /// The peers of `all`.
         var peers: [PeerID] = []
+        /// Apart: whatever id an observer has, no call to a peer may end there.
+        var observers: [PeerConnection] = []
+        /// `all` and `observers`.
+        var listeners: [PeerConnection] = []
     }
     private let state = Lock(State())
 
@@ -32,9 +36,16 @@ package final class ConnectionDirectory: Sendable {
     /// One connection to each connected peer, in order of peer ids. O(1).
     package func all() -> [PeerConnection] { state.withLock { $0.all } }
 
+    /// As ``all()``, and the observers: whoever may have near copies. O(1).
+    package func listeners() -> [PeerConnection] { state.withLock { $0.listeners } }
+
     func add(_ connection: PeerConnection) {
         state.withLock { state in
             state.byID[connection.id] = connection
+            guard connection.role == .peer else {
+                state.observers.append(connection)
+                return Self.refresh(&state)
+            }
             state.byPeer[connection.peer, default: []].append(connection)
             Self.refresh(&state)
         }
@@ -65,6 +76,7 @@ package final class ConnectionDirectory: Sendable {
     }
 
     private static func remove(_ connection: PeerConnection, from state: inout State) {
+        state.observers.removeAll { $0 === connection }
         state.byPeer[connection.peer]?.removeAll { $0 === connection }
         if state.byPeer[connection.peer]?.isEmpty == true { state.byPeer[connection.peer] = nil }
         refresh(&state)
@@ -73,5 +85,6 @@ package final class ConnectionDirectory: Sendable {
     private static func refresh(_ state: inout State) {
         state.all = state.byPeer.sorted { $0.key < $1.key }.compactMap(\.value.first)
         state.peers = state.all.map(\.peer)
+        state.listeners = state.all + state.observers
     }
 }
