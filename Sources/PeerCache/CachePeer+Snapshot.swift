@@ -125,6 +125,10 @@ extension CachePeer {
         if core.phase != .running { reasons.append("the peer is \(core.phase)") }
         let routing = core.table.routing
         if routing.view == nil { reasons.append("no member list yet") }
+        if core.isObserver {
+            if core.directory.all().isEmpty { reasons.append("no connection to any peer") }
+            return PeerReadiness(isReady: reasons.isEmpty, reasons: reasons)
+        }
         for member in routing.view?.placed ?? [] where member.id != core.me && core.directory.connection(to: member.id) == nil {
             reasons.append("no connection to peer \(member.id)")
         }

@@ -64,7 +64,7 @@ public final class CachePeer: Service, Sendable {
     /// This peer's id: 32 hexadecimal digits, new at every start; another one after ``PeerEvent/duplicateIdentity(old:new:)``.
     public var id: String { core.me.description }
 
-    /// The address that other peers dial, as `host:port`; nil until the peer listens. With `bind.port` 0 a new id has a new port.
+    /// The address that other peers dial, as `host:port`; nil until the peer listens, and of an observer. With `bind.port` 0 a new id has a new port.
     public var address: String? { transport.view.flatMap { $0.member(core.me)?.record.address.description } }
 
     private var transport: PeerTransport { identity.withLock { $0.transport } }
@@ -194,7 +194,7 @@ public final class CachePeer: Service, Sendable {
                 // Operations wait from here on. Never `left`: that is final, and would take the other process out.
                 core.setPhase(.starting)
                 await identity.transport.stop(isLeaving: false)
-                core.connect(synchronize: nil, cachesChanged: nil)
+                core.connect(synchronize: nil, dial: nil, cachesChanged: nil)
             }
             group.cancelAll()
             return ending
@@ -213,17 +213,17 @@ public final class CachePeer: Service, Sendable {
 
     private func start(_ transport: PeerTransport) async throws -> PeerAddress {
         core.connect(
-            synchronize: { [transport] in transport.synchronize(with: $0) },
+            synchronize: { [transport] in transport.synchronize(with: $0) }, dial: { [transport] in transport.connect(to: $0) },
             cachesChanged: { [updater, core] in updater.cachesChanged(core) })
         do {
             let address = try await transport.start()
             if let view = transport.view { updater.update(core, view: view) }
             return address
         } catch let error as BindError {
-            core.connect(synchronize: nil, cachesChanged: nil)
+            core.connect(synchronize: nil, dial: nil, cachesChanged: nil)
             throw PeerCacheError(.addressUnavailable, "bind: cannot listen at \(error.address)", underlying: error.underlying)
         } catch {
-            core.connect(synchronize: nil, cachesChanged: nil)
+            core.connect(synchronize: nil, dial: nil, cachesChanged: nil)
             await transport.stop()
             throw PeerCacheError(.invalidConfiguration, "\(error)", underlying: error)
         }
@@ -241,7 +241,7 @@ public final class CachePeer: Service, Sendable {
         core.loaders.stop()
         core.tasks.stop()
         await transport.stop()
-        core.connect(synchronize: nil, cachesChanged: nil)
+        core.connect(synchronize: nil, dial: nil, cachesChanged: nil)
         core.logger.info("cache peer has left", metadata: [LogKey.peer.rawValue: "\(core.me)"])
     }
 

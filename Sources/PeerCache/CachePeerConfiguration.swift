@@ -10,6 +10,9 @@ public struct CachePeerConfiguration: Sendable {
     /// Name of the cluster, 1...128 bytes of UTF-8. Peers of other clusters are refused.
     public var cluster: String
 
+    /// What this process is to the cluster. Default: a peer.
+    public var role = Role.peer
+
     /// Where to listen. Default: 127.0.0.1, port 7600. Port 0 lets the system choose.
     public var bind = Endpoint(host: "127.0.0.1", port: 7600)
 
@@ -82,6 +85,16 @@ public struct CachePeerConfiguration: Sendable {
 }
 
 extension CachePeerConfiguration {
+    /// What a process is to the cluster.
+    public enum Role: Sendable, Hashable {
+        /// Holds its share of the keys and answers for them.
+        case peer
+        /// Gets, sets and removes what the peers hold, and follows who they are: a tool, an admin page, another service. It holds nothing for
+        /// others, is no member, and does not listen; its loaders run only when no peer answers. It must find a peer: set `discovery`. Who
+        /// joins, leaves or dies reaches its ``CachePeer/events`` a second or two later than those of peers; suspicions do not.
+        case observer
+    }
+
     /// A host (IP address or name) and a TCP port.
     public struct Endpoint: Sendable, Hashable {
         /// IP address or name, without brackets.
@@ -188,6 +201,8 @@ extension CachePeerConfiguration {
         public var requestsPerPeerMax = 8192
         /// Loaders that run at a time, 1...1,000,000. Default 1,024. At most 4,096 callers wait for one load; further ones get `.overloaded`.
         public var loadsMax = 1024
+        /// Observers that may be connected to this peer, 0...4,096; further ones are refused. Default 256.
+        public var observersMax = 256
 
         /// The defaults.
         public init() {}

@@ -192,6 +192,7 @@ extension PeerCore {
     ) async -> Result<PeerResponse, PeerCallError> {
         counters.add(.peerRequests)
         var answer: Result<PeerResponse, PeerCallError> = .failure(.unreachable)
+        if isObserver, directory.connection(to: other) == nil { await reach(other) }
         if let connection = directory.connection(to: other) {
             let now = ClusterClock.monotonicNanoseconds
             answer = await connection.call(

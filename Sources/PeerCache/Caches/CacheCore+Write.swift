@@ -234,7 +234,7 @@ extension CacheCore {
     /// Tells the other peers that near copies below the stamp are outdated. A lost message is bounded by `nearFor`.
     private func invalidateElsewhere(_ key: [UInt8], _ stamp: Stamp) {
         guard keepsNear else { return }
-        for connection in peer.directory.all() {
+        for connection in peer.directory.listeners() {
             connection.post { _, frames in
                 nameBytes.withUnsafeBytes { name in
                     key.withUnsafeBytes { key in frames.append(WireInvalidation(cache: name, key: key, stamp: stamp)) }

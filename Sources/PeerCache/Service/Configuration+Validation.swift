@@ -35,6 +35,10 @@ extension CachePeerConfiguration {
             "use 1...\(WireLimits.valueBytesCeiling)")
         try check(1...1_000_000 ~= limits.requestsPerPeerMax, "limits.requestsPerPeerMax", limits.requestsPerPeerMax, "use 1...1000000")
         try check(1...1_000_000 ~= limits.loadsMax, "limits.loadsMax", limits.loadsMax, "use 1...1000000")
+        try check(0...4096 ~= limits.observersMax, "limits.observersMax", limits.observersMax, "use 0...4096")
+        if role == .observer, case .none = discovery.kind {
+            throw PeerCacheError(.invalidConfiguration, "discovery is .none; an observer, which nobody dials, must say how to find a peer")
+        }
         try check(0...1000 ~= identity.weight, "identity.weight", identity.weight, "use 0...1000")
         for (name, text) in [("name", identity.name), ("zone", identity.zone), ("region", identity.region)] {
             try check(text.utf8.count <= 64, "identity.\(name)", "\(text.utf8.count) bytes long", "use at most 64 bytes of UTF-8")
@@ -60,7 +64,8 @@ extension CachePeerConfiguration {
         let security = try handshakeSecurity()
         do throws(SecurityConfigurationError) {
             let hashKey = try HashKey(hashKey, security: security, cluster: cluster)
-            let handshake = try HandshakeConfiguration(cluster: cluster, security: security, me: me)
+            let handshake = try HandshakeConfiguration(
+                cluster: cluster, security: security, me: me, role: role == .observer ? .observer : .peer)
             var record = MemberRecord(id: me, address: PeerAddress(host: bind.host, port: 0))
             record.name = identity.name
             record.zone = identity.zone
@@ -74,6 +79,8 @@ extension CachePeerConfiguration {
             transport.advertisedPort = advertise.flatMap { $0.port == 0 ? nil : UInt16($0.port) }
             transport.discovery = discovery
             transport.gossip = GossipConfiguration(profile: failureDetection.profile)
+            transport.gossip.isObserver = role == .observer
+            transport.observersMax = limits.observersMax
             // A call needs a connection to the owner, whoever that is: every pair keeps one, as far as clusters are tested.
             transport.gossip.fullMeshMax = 1_000
             let nearBytes = memory.bytes / 8

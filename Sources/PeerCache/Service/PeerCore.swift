@@ -32,6 +32,7 @@ final class PeerCore: Sendable {
         /// By the public hash of the name, for requests that bring the name as bytes.
         var byHash: [UInt64: CacheCore] = [:]
         var synchronize: (@Sendable (PeerID) -> Void)?
+        var dial: (@Sendable (PeerID) -> Void)?
         var cachesChanged: (@Sendable () -> Void)?
     }
     private let state = Lock(State())
@@ -98,12 +99,23 @@ final class PeerCore: Sendable {
         }
     }
 
-    /// How to ask a peer for its member list, and what to do about a new cache; set while the peer runs.
-    func connect(synchronize: (@Sendable (PeerID) -> Void)?, cachesChanged: (@Sendable () -> Void)?) {
+    /// How to ask a peer for its member list, how to reach one, and what to do about a new cache; set while the peer runs.
+    func connect(
+        synchronize: (@Sendable (PeerID) -> Void)?, dial: (@Sendable (PeerID) -> Void)?, cachesChanged: (@Sendable () -> Void)?
+    ) {
         state.withLock { state in
             state.synchronize = synchronize
+            state.dial = dial
             state.cachesChanged = cachesChanged
         }
+    }
+
+    var isObserver: Bool { configuration.role == .observer }
+
+    /// An observer has connections to few peers until it calls others.
+    func reach(_ peer: PeerID) async {
+        state.withLock { $0.dial }?(peer)
+        await waitForPath(to: peer, orChangeOf: table.routing.digest, within: .milliseconds(500))
     }
 
     func synchronize(with peer: PeerID) { state.withLock { $0.synchronize }?(peer) }

@@ -31,9 +31,10 @@ final class PlacementUpdater: Sendable {
     }
 
     private func publish(_ routing: Routing, _ core: PeerCore, isNew: Bool) {
-        let effects = isNew ? core.replicator.decide(input(routing, core), core) : []
+        let isChange = isNew && !core.isObserver
+        let effects = isChange ? core.replicator.decide(input(routing, core), core) : []
         // Under the former placement nobody votes any more when the new one is seen.
-        let votes = isNew ? core.replicator.decideVotes(routing.placement, present: routing.present, core) : []
+        let votes = isChange ? core.replicator.decideVotes(routing.placement, present: routing.present, core) : []
         core.table.publish(routing)
         core.replicator.send(effects, core)
         core.replicator.send(voting: votes, core)
