@@ -91,7 +91,7 @@ let package = Package(
         .executableTarget(
             name: "peercache-member", dependencies: ["PeerCache", .product(name: "Logging", package: "swift-log")],
             path: "Tests/MemberProcess"),
-        .testTarget(name: "PeerCacheProcessTests", dependencies: ["peercache-member", "PeerCacheCore"]),
+        .testTarget(name: "PeerCacheProcessTests", dependencies: ["peercache-member", "PeerCache", "PeerCacheCore"]),
         .testTarget(
             name: "PeerCacheTransportTests",
             dependencies: [

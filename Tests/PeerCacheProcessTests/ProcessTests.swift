@@ -1,4 +1,6 @@
 import Foundation
+import PeerCache
+import PeerCacheCore
 import Testing
 
 /// Sixteen real processes on loopback. Times are printed, not asserted: bars are measured in `Benchmarks`.
@@ -43,6 +45,36 @@ import Testing
         }
     }
 
+    /// An observer hears of a kill although the peers that it asked are killed too.
+    @Test func anObserverLearnsWhoWasKilled() async throws {
+        try await withMembers(5) { members in
+            var configuration = CachePeerConfiguration(cluster: "members")
+            configuration.role = .observer
+            configuration.discovery = .peers(members.map(\.address))
+            configuration.security = .sharedSecret("a secret of the tests, long enough")
+            let observer = try CachePeer(configuration: configuration)
+            let dead = Deaths()
+            let events = observer.events
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                defer { group.cancelAll() }
+                group.addTask { try await observer.run() }
+                group.addTask { for await event in events { if case .dead(let id, _) = event { dead.ids.withLock { _ = $0.insert(id) } } } }
+                try await eventually("it knows all", seconds: 30) { observer.snapshot().memberCount == 5 }
+                var alive = members
+                for victim in members.prefix(3) {
+                    let begin = secondsNow
+                    victim.signal(SIGKILL)
+                    alive.removeAll { $0 === victim }
+                    try await eventually("it hears of the death", seconds: 30) { dead.ids.withLock { $0.contains(victim.id) } }
+                    print("kill -9 of \(victim.name), as an observer sees it: \(milliseconds(secondsNow - begin))")
+                }
+                #expect(dead.ids.withLock { $0 } == Set(members.prefix(3).map(\.id)))
+                try await eventually("it counts the others", seconds: 30) { observer.snapshot().memberCount == 2 }
+                try await expectOneView(alive, "nobody took it for a member")
+            }
+        }
+    }
+
     /// Who stands still for a while keeps its place or comes back to it, and draws nobody else's death.
     @Test func whoIsStoppedAndGoesOnComesBack() async throws {
         try await withMembers(16) { members in
@@ -72,4 +104,8 @@ import Testing
             #expect(members[2].id != old && members[2].address == port)
         }
     }
+}
+
+private final class Deaths: Sendable {
+    let ids = Lock<Set<String>>([])
 }
