@@ -114,9 +114,9 @@ extension CachePeer {
             caches: Dictionary(core.caches.map { ($0.name, PeerSnapshot.Cache($0)) }, uniquingKeysWith: { first, _ in first }),
             storeBytes: memory.counted, storeBytesMax: memory.limit,
             entries: memory.entries, evictions: UInt64(memory.evictions), expiries: UInt64(memory.expiries),
-            nearEntries: core.near.usage.entries, slotsUnsettled: slots.unsettled, slotsOwed: slots.owed, slotsDirty: slots.dirty, slotsSilent: core.replicator.silentCount,
-            peerRequests: core.counters.value(.peerRequests),
-            peerErrors: core.counters.value(.peerErrors))
+            nearEntries: core.near.usage.entries,
+            slotsUnsettled: slots.unsettled, slotsOwed: slots.owed,
+            slotsDirty: slots.dirty, slotsSilent: core.replicator.silentCount, peerRequests: core.counters.value(.peerRequests), peerErrors: core.counters.value(.peerErrors))
     }
 
     /// Whether this peer takes part: it runs, it is connected to every placed member, and it has gathered what it holds.

@@ -46,7 +46,7 @@ extension Replicator {
         if let known = state.voters.first(where: { $0.votes.scheme == scheme }) { return known }
         guard state.voters.count < schemesMax else { return nil }
         let voters = Voters(
-            votes: Votes(scheme), machine: VoterMachine(replicator.voterConfiguration, scheme: scheme, me: replicator.me))
+            votes: Votes(scheme), machine: VoterMachine(replicator.voterConfiguration, scheme: scheme, me: state.me))
         state.voters.append(voters)
         return voters
     }
@@ -107,6 +107,12 @@ extension Replicator {
             }
         }
         return effects
+    }
+
+    /// With a new id: nothing is held, and nobody waits for a vote.
+    func startOver(_ voters: inout Voters, as me: PeerID) {
+        voters.machine.startOver(as: me)
+        publish(&voters)
     }
 
     private func publish(_ voters: inout Voters) {

@@ -6,13 +6,13 @@ internal import Synchronization
 /// Tells them of placements and answers, and carries out what they say.
 final class Replicator: Sendable {
     struct State: Sendable {
+        var me: PeerID
         var machine: ReplicaMachine
         var voters: [Voters] = []
         /// Slots that the machine has had adopted.
         var held = SlotSet()
     }
     let state: Lock<State>
-    let me: PeerID
     let voterConfiguration: VoterConfiguration
     /// ``Serving`` by slot, for every request to look at.
     private let servings = SlotBytes(Serving.open.rawValue)
@@ -20,9 +20,8 @@ final class Replicator: Sendable {
     private let unmade = Lock<[ReplicaMachine.CallID]>([])
 
     init(me: PeerID, configuration: ReplicaConfiguration, voters: VoterConfiguration) {
-        self.me = me
         voterConfiguration = voters
-        state = Lock(State(machine: ReplicaMachine(configuration, me: me)))
+        state = Lock(State(me: me, machine: ReplicaMachine(configuration, me: me)))
     }
 
     /// O(1), no lock.
@@ -81,11 +80,14 @@ final class Replicator: Sendable {
 
     /// Empties the store, under another id. Call it when nothing is routed here.
     func startOver(as me: PeerID, _ core: PeerCore) {
-        machine.withLock { machine in
-            machine.startOver(as: me)
+        state.withLock { state in
+            state.me = me
+            state.machine.startOver(as: me)
+            state.held = SlotSet()
+            for position in state.voters.indices { startOver(&state.voters[position], as: me) }
             for slot in Slot.all {
                 core.store.forget(slot)
-                servings.set(slot, .open)
+                servings[slot] = Serving.open.rawValue
             }
         }
     }

@@ -87,6 +87,13 @@ package struct VoterMachine: Sendable {
         (self.configuration, self.scheme, self.me) = (configuration, scheme, me)
     }
 
+    /// As if made anew, with another id; answers to earlier calls count for nothing.
+    package mutating func startOver(as me: PeerID) {
+        let last = lastCall
+        self = VoterMachine(configuration, scheme: scheme, me: me)
+        lastCall = last
+    }
+
     /// Takes one input and appends what the shell must do. O(slots of this peer) with each placement, else O(slots of the answer).
     package mutating func handle(_ input: Input, now time: Instant, into effects: inout [Effect]) {
         now = max(now, time)

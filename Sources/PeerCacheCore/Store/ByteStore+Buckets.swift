@@ -106,7 +106,8 @@ extension ByteStore {
     ///   - others: keys that the other holder holds.
     ///   - isConcerned: whether the other holder speaks for the cache.
     package func dropOutdated(
-        _ bucket: BucketIndex, below floor: Stamp, now: Tick, except others: Set<HeldKey>, of isConcerned: (CacheIndex) -> Bool = { _ in true }
+        _ bucket: BucketIndex, below floor: Stamp, now: Tick, except others: Set<HeldKey>,
+        of isConcerned: (CacheIndex) -> Bool = { _ in true }
     ) {
         var outdated: [(KeyID, [UInt8])] = []
         _ = readBucket(bucket, now: now, valueBytesMax: { 0 }) { id, key, info, _ in

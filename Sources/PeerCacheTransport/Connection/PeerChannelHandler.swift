@@ -304,8 +304,9 @@ final class PeerChannelHandler: ChannelInboundHandler {
         switch message {
         case .request(let request):
             switch request.kind {
-            case .get, .getMany, .set, .remove, .inspect, .readClock, .clearCache: break
-            case .apply, .claim, .pull, .compare: throw .forbidden
+            // What is read and stored in strict caches is what a `get` or `set` of the observer comes to.
+            case .get, .getMany, .set, .remove, .inspect, .readClock, .clearCache, .read, .store: break
+            case .apply, .claim, .pull, .compare, .seal: throw .forbidden
             }
         case .gossip(let gossip): if !GossipMachine.isObserversQuestion(gossip) { throw .forbidden }
         case .invalidation: throw .forbidden
