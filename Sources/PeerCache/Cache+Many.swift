@@ -8,7 +8,7 @@ extension Cache {
         let bytes: [UInt8]
         let hash: UInt64
         /// Of the near store, from before the search.
-        let token: UInt32
+        let token: NearStore.Token?
     }
 
     /// Loads and single requests that one `getMany` has under way at a time.
@@ -26,7 +26,7 @@ extension Cache {
             let bytes = key.keyBytes
             guard bytes.count <= WireLimits.keyBytesMax else { try await prepare(bytes); continue }
             let hash = core.hash(bytes)
-            let wanted = Wanted(key: key, bytes: bytes, hash: hash, token: core.peer.near.token(hash: hash))
+            let wanted = Wanted(key: key, bytes: bytes, hash: hash, token: core.nearToken(hash))
             if core.scheme != nil {
                 single.append(wanted)
             } else if let owner = routing.owner(wanted.hash), owner != core.peer.me {

@@ -86,10 +86,12 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
                     + "(limits.valueBytesMax, and an eighth of the store)")
         }
         core.counters.add(.sets)
-        let hash = core.hash(bytes)
+        let hash = core.hash(bytes), token = core.nearToken(hash)
         let stamp = try await core.write(bytes, hash, .value(encoded, ttl: ttl ?? core.options.ttl, isFill: false))
         let left = core.peer.millisecondsLeft(of: ttl ?? core.options.ttl, since: stamp)
-        keepNear(NearBox(value), bytes, hash, encodedBytes: encoded.readableBytes, stamp: stamp, ttlMilliseconds: left, token: nil)
+        keepNear(
+            NearBox(value), bytes, hash, encodedBytes: encoded.readableBytes, stamp: stamp, ttlMilliseconds: left, token: token,
+            isWrite: true)
     }
 
     /// Removes a key. When this returns its owner no longer has it, and no load that began before can bring it back; near copies and further
@@ -158,7 +160,7 @@ extension Cache {
 
     private func find(_ bytes: [UInt8]) async throws -> Value? {
         try await prepare(bytes)
-        let hash = core.hash(bytes), token = core.keepsNear ? core.peer.near.token(hash: hash) : 0
+        let hash = core.hash(bytes), token = core.nearToken(hash)
         guard let found = try await core.find(bytes, hash) else { return nil }
         if let value = value(of: found, bytes, hash, token: token) { return value }
         // Stored bytes that cannot be decoded are a miss: drop them, load again.
@@ -170,7 +172,7 @@ extension Cache {
 
     /// Decodes what was found and keeps a near copy. Nil: the codec cannot decode it.
     /// - Parameter token: of the near store, from before the search began.
-    func value(of found: Found, _ bytes: [UInt8], _ hash: UInt64, token: UInt32) -> Value? {
+    func value(of found: Found, _ bytes: [UInt8], _ hash: UInt64, token: NearStore.Token?) -> Value? {
         var box: NearBox<Value>?
         if let object = found.object { box = object as? NearBox<Value> }
         let value: Value
@@ -185,20 +187,19 @@ extension Cache {
                 return nil
             }
         }
-        if found.isCacheable, core.keepsNear {
+        if found.isCacheable {
             keepNear(
                 box ?? NearBox(value), bytes, hash, encodedBytes: found.bytes.readableBytes, stamp: found.stamp,
-                ttlMilliseconds: found.ttlMilliseconds,
-                token: token)
+                ttlMilliseconds: found.ttlMilliseconds, token: token)
         }
         return value
     }
 
     private func keepNear(
         _ box: NearBox<Value>, _ bytes: [UInt8], _ hash: UInt64, encodedBytes: Int, stamp: Stamp, ttlMilliseconds: UInt64?,
-        token: UInt32?
+        token: NearStore.Token?, isWrite: Bool = false
     ) {
-        guard core.keepsNear else { return }
+        guard core.keepsNear, let token else { return }
         let near = UInt64(core.options.nearFor.millisecondsRoundedUp)
         let life = min(near, ttlMilliseconds ?? .max)
         guard life > 0 else { return }
@@ -206,7 +207,7 @@ extension Cache {
             let now = ClusterClock.wallMilliseconds
             _ = core.peer.near.insert(
                 box, hash: hash, cache: core.index.value, key: key, encodedBytes: encodedBytes, stamp: stamp,
-                expires: now &+ min(life, 1 << 47), nowMilliseconds: now, token: token, isWrite: token == nil)
+                expires: now &+ min(life, 1 << 47), nowMilliseconds: now, token: token, isWrite: isWrite)
         }
     }
 

@@ -223,6 +223,9 @@ extension CacheCore {
 
     // MARK: Near copies
 
+    /// Of the near store, to be taken before a search or a write; nil: no near copies are kept.
+    func nearToken(_ hash: UInt64) -> NearStore.Token? { keepsNear ? peer.near.token(hash: hash) : nil }
+
     /// Drops the near copy of a key that is older than the stamp, and refuses older ones from now on; nil: drops it whatever its stamp.
     func dropNear(_ key: [UInt8], _ hash: UInt64, below stamp: Stamp?) {
         guard keepsNear else { return }

@@ -16,8 +16,10 @@ struct NearRecord {
     /// A key of at most so many bytes lies in the record, from byte 44 on; of a longer one word 6 holds the address.
     static let inlineKeyBytesMax = 20
     static let keyBytesMax = Int(UInt16.max)
+    /// Some nine thousand years.
+    static let expiresMax: UInt64 = 0xFFFF_FFFF_FFFF
 
-    /// Hash; object (holds one reference); expiry in milliseconds since 1970; stamp's clock; stamp's origin and cost; cache, length of the
+    /// Hash; object (holds one reference); epoch (16 bits) and expiry in milliseconds since 1970; stamp's clock; stamp's origin and cost; cache, length of the
     /// key, and the key.
     var words = SIMD8<UInt64>(repeating: 0)
 
@@ -25,10 +27,14 @@ struct NearRecord {
     /// - Parameters:
     ///   - key: at most ``keyBytesMax`` bytes.
     ///   - cost: at most `UInt32.max`.
-    init(_ object: AnyObject, hash: UInt64, cache: UInt16, key bytes: UnsafeRawBufferPointer, cost: Int, stamp: Stamp, expires: UInt64) {
+    ///   - expires: above ``expiresMax`` it counts as that.
+    init(
+        _ object: AnyObject, hash: UInt64, cache: UInt16, key bytes: UnsafeRawBufferPointer, cost: Int, stamp: Stamp, epoch: UInt16,
+        expires: UInt64
+    ) {
         words[0] = hash
         words[1] = UInt64(UInt(bitPattern: Unmanaged.passRetained(object).toOpaque()))
-        words[2] = expires
+        words[2] = UInt64(epoch) << 48 | min(expires, Self.expiresMax)
         words[3] = stamp.clock
         words[4] = UInt64(stamp.origin) | UInt64(UInt32(clamping: cost)) << 32
         words[5] = UInt64(cache) | UInt64(UInt16(clamping: bytes.count)) << 16
@@ -51,7 +57,8 @@ struct NearRecord {
     var object: Unmanaged<AnyObject>? {
         UnsafeRawPointer(bitPattern: UInt(words[1])).map { Unmanaged.fromOpaque($0) }
     }
-    var expires: UInt64 { words[2] }
+    var expires: UInt64 { words[2] & Self.expiresMax }
+    var epoch: UInt16 { UInt16(words[2] >> 48) }
     var clock: UInt64 { words[3] }
     var stamp: Stamp { Stamp(clock: words[3], origin: UInt32(truncatingIfNeeded: words[4])) }
     /// Encoded bytes, key bytes and ``NearStore/overheadBytes``.

@@ -94,6 +94,9 @@ struct NearShard {
         return nil
     }
 
+    /// Where a record of this hash lies that is older than the stamp.
+    func position(hash: UInt64, below stamp: Stamp) -> Int? { table.find(hash: hash, below: stamp) }
+
     func record(_ position: Int) -> NearRecord { NearRecord(table.record(position)) }
 
     /// - Parameter range: number of the range of hashes within this shard.

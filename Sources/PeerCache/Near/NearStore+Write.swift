@@ -31,13 +31,14 @@ extension NearStore {
     ///   - expires: milliseconds since 1970; `UInt64.max` for never.
     ///   - nowMilliseconds: since 1970.
     ///   - token: ``token(hash:)`` from before the owner was asked. If nothing was invalidated in the range since, the copy cannot be older
-    ///     than what was, and the floor does not count; without it, floors would refuse old entries of rarely written keys for ever.
+    ///     than what was, and the floor does not count; without it, floors would refuse old entries of rarely written keys for ever. If the
+    ///     slot became suspect since, so is the copy.
     ///   - isWrite: a write of this process, which is let in whatever it displaces. A read is only if its key is used at least as often as
     ///     what would have to go, so that a scan over cold keys does not flush the store.
     /// - Complexity: O(1) and one eviction per entry that has to go, at most 64 under one lock. Allocates.
     package func insert(
         _ object: AnyObject, hash: UInt64, cache: UInt16, key: UnsafeRawBufferPointer, encodedBytes: Int, stamp: Stamp, expires: UInt64,
-        nowMilliseconds: UInt64, token: UInt32? = nil, isWrite: Bool = false
+        nowMilliseconds: UInt64, token: Token? = nil, isWrite: Bool = false
     ) -> Insertion {
         let (sum, overflow) = max(0, encodedBytes).addingReportingOverflow(key.count + Self.overheadBytes)
         let charge = overflow ? Int.max : sum
@@ -60,14 +61,16 @@ extension NearStore {
     }
 
     private func attempt(
-        _ object: AnyObject, _ key: Key, charge: Int, stamp: Stamp, expires: UInt64, nowMilliseconds: UInt64, token: UInt32?,
+        _ object: AnyObject, _ key: Key, charge: Int, stamp: Stamp, expires: UInt64, nowMilliseconds: UInt64, token: Token?,
         isWrite: Bool, isFirst: Bool, out: inout NearRetired
     ) -> (Attempt, frequency: UInt8) {
         let shard = shard(of: key.hash)
         shard.lock.lock()
         defer { shard.lock.unlock() }
         let floor = shard.floor(range: floorRange(of: key.hash))
-        guard token == floor.raises || stamp >= floor.stamp, stamp.clock > cacheFloor(key.cache) else { return (.done(.superseded), 0) }
+        guard token?.raises == floor.raises || stamp >= floor.stamp, stamp.clock > cacheFloor(key.cache),
+            token.map({ UInt64($0.epoch) == epoch(of: key.hash) }) ?? true
+        else { return (.done(.superseded), 0) }
         if let position = shard.position(hash: key.hash, cache: key.cache, key: key.bytes) {
             guard stamp >= shard.record(position).stamp else { return (.done(.superseded), 0) }
             remove(position, from: shard, out: &out)
@@ -80,7 +83,8 @@ extension NearStore {
         for _ in 0..<Self.evictionsPerLock {
             if reserve(charge) {
                 let record = NearRecord(
-                    object, hash: key.hash, cache: key.cache, key: key.bytes, cost: charge, stamp: stamp, expires: expires)
+                    object, hash: key.hash, cache: key.cache, key: key.bytes, cost: charge, stamp: stamp,
+                    epoch: token?.epoch ?? UInt16(epoch(of: key.hash)), expires: expires)
                 let before = out.records.count
                 shard.insert(record, out: &out)
                 for displaced in out.records[before...] { uncount(displaced) }
@@ -96,13 +100,19 @@ extension NearStore {
         return (.needsRoom, frequency)
     }
 
-    /// Changes with every invalidation in the key's range of hashes. Take it before asking the owner, give it to
-    /// ``insert(_:hash:cache:key:encodedBytes:stamp:expires:nowMilliseconds:token:isWrite:)``.
-    package func token(hash: UInt64) -> UInt32 {
+    /// What an answer on its way must be judged by.
+    package struct Token: Sendable, Hashable {
+        fileprivate let raises: UInt32
+        fileprivate let epoch: UInt16
+    }
+
+    /// Changes with every invalidation in the key's range of hashes and every suspicion of its slot. Take it before asking the owner, give it
+    /// to ``insert(_:hash:cache:key:encodedBytes:stamp:expires:nowMilliseconds:token:isWrite:)``.
+    package func token(hash: UInt64) -> Token {
         let shard = shard(of: hash)
         shard.lock.lock()
         defer { shard.lock.unlock() }
-        return shard.floor(range: floorRange(of: hash)).raises
+        return Token(raises: shard.floor(range: floorRange(of: hash)).raises, epoch: UInt16(epoch(of: hash)))
     }
 
     /// Drops the copy of a key if it is older than `stamp`, and sees to it that no older one is stored from now on (`CONTRACT.md` I40).
@@ -122,6 +132,23 @@ extension NearStore {
         shard.lock.unlock()
         retire(out, mayWait: false)
         return !out.isEmpty
+    }
+}
+
+extension NearStore {
+    /// As ``invalidate(hash:cache:key:upTo:)`` for whatever key has this hash: what another peer says comes without the key.
+    /// - Returns: copies that were dropped, rarely more than one.
+    @discardableResult
+    package func invalidate(hash: UInt64, upTo stamp: Stamp) -> Int {
+        var out = NearRetired()
+        let shard = shard(of: hash)
+        shard.lock.lock()
+        shard.raiseFloor(range: floorRange(of: hash), to: stamp)
+        while let position = shard.position(hash: hash, below: stamp) { remove(position, from: shard, out: &out) }
+        shard.lock.unlock()
+        let dropped = out.records.count
+        retire(out, mayWait: false)
+        return dropped
     }
 }
 

@@ -8,7 +8,8 @@ internal import Synchronization
 /// the store.
 ///
 /// What is current is decided by the owner; the store only makes sure that a copy which was invalidated here does not come back with an
-/// answer that was on its way meanwhile (`CONTRACT.md` I40).
+/// answer that was on its way meanwhile (`CONTRACT.md` I40). When this process may have missed what an owner said, all copies of a slot become
+/// suspect at once and are misses: each carries the epoch of its slot at the time when the owner was asked.
 package final class NearStore: @unchecked Sendable {  // all state is behind the shards' locks or atomic
     /// Charged for every entry besides its encoded value and its key: record, index, mark, sketch. Key allocation and object header go with
     /// the estimate that the encoded size is.
@@ -43,6 +44,8 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
     private let base: UnsafeMutableRawPointer
     /// For each cache the clock of its floor: copies at or below it are misses.
     private let cacheFloors: UnsafeMutablePointer<Atomic<UInt64>>
+    /// By slot. A copy of another epoch is a miss. It comes round after 65,536 suspicions of one slot, long after a sweep has met the copy.
+    private let epochs: UnsafeMutablePointer<Atomic<UInt16>>
     let readers = NearReaders()
     /// What was unlinked while a reader might see it, with its epoch; what that costs, and whether there is any.
     let limbo = Lock<[(epoch: UInt64, retired: NearRetired)]>([])
@@ -65,6 +68,8 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
         base = .allocate(byteCount: NearShard.stride << bits, alignment: 128)
         cacheFloors = .allocate(capacity: Self.cachesMax)
         for index in 0..<Self.cachesMax { (cacheFloors + index).initialize(to: Atomic(0)) }
+        epochs = .allocate(capacity: Slot.count)
+        for index in 0..<Slot.count { (epochs + index).initialize(to: Atomic(0)) }
         for index in 0..<1 << bits { shard(at: index).initialize(floorCount: Self.floorCount >> bits) }
     }
 
@@ -75,6 +80,7 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
         for index in 0..<shardCount { shard(at: index).destroy() }
         base.deallocate()
         cacheFloors.deallocate()
+        epochs.deallocate()
         readers.destroy()
     }
 
@@ -101,8 +107,11 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
         let shard = shard(of: hash)
         for _ in 0..<3 {
             switch shard.look(hash: hash, cache: cache, key: key) {
-            case .found(_, let object, let expires, let clock, let mark):
-                guard expires > nowMilliseconds, clock > cacheFloor(cache), let object = UnsafeRawPointer(bitPattern: UInt(object)) else {
+            case .found(_, let object, let lifetime, let clock, let mark):
+                let expires = lifetime & NearRecord.expiresMax
+                guard expires > nowMilliseconds, clock > cacheFloor(cache), lifetime &>> 48 == epoch(of: hash),
+                    let object = UnsafeRawPointer(bitPattern: UInt(object))
+                else {
                     readers.leave(line)
                     return nil
                 }
@@ -143,10 +152,21 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
         return object.takeRetainedValue()
     }
 
-    /// Neither expired nor at or below its cache's floor.
+    /// Neither expired nor suspect nor at or below its cache's floor.
     @inline(__always)
     func isCurrent(_ record: NearRecord, nowMilliseconds: UInt64) -> Bool {
-        record.expires > nowMilliseconds && record.clock > cacheFloor(record.cache)
+        record.expires > nowMilliseconds && record.clock > cacheFloor(record.cache) && UInt64(record.epoch) == epoch(of: record.hash)
+    }
+
+    // MARK: Suspicion
+
+    @inline(__always)
+    func epoch(of hash: UInt64) -> UInt64 { UInt64(epochs[Slot(hash: hash).index].load(ordering: .relaxed)) }
+
+    /// Makes every copy of these slots a miss, also those that are asked for now and come later. They keep their room until a sweep or an
+    /// eviction meets them. O(slots).
+    package func suspect(_ slots: some Sequence<Slot>) {
+        for slot in slots { epochs[slot.index].wrappingAdd(1, ordering: .releasing) }
     }
 
     // MARK: Floors of caches

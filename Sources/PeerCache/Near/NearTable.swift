@@ -1,3 +1,4 @@
+internal import PeerCacheCore
 internal import Synchronization
 
 /// Index and records of one shard in one block of memory, at most half full. Readers look at it while a writer changes it, so every word is
@@ -63,7 +64,8 @@ struct NearTable {
     // MARK: Looking up
 
     enum Look {
-        case found(position: Int, object: UInt64, expires: UInt64, clock: UInt64, mark: UnsafeMutablePointer<Atomic<UInt8>>)
+        /// `lifetime` is the record's third word.
+        case found(position: Int, object: UInt64, lifetime: UInt64, clock: UInt64, mark: UnsafeMutablePointer<Atomic<UInt8>>)
         case missing
         /// A writer changed something meanwhile.
         case disturbed
@@ -83,7 +85,7 @@ struct NearTable {
                 let position = Int(truncatingIfNeeded: slot & 0xFFFF_FFFF) &- 1
                 let words = record(position)
                 if words[0].load(ordering: .relaxed) == hash {
-                    let object = words[1].load(ordering: .relaxed), expires = words[2].load(ordering: .relaxed),
+                    let object = words[1].load(ordering: .relaxed), lifetime = words[2].load(ordering: .relaxed),
                         clock = words[3].load(ordering: .relaxed)
                     let tail = (
                         words[5].load(ordering: .relaxed), words[6].load(ordering: .relaxed), words[7].load(ordering: .relaxed)
@@ -91,13 +93,29 @@ struct NearTable {
                     // Before the key's address is followed.
                     guard isUndisturbed() else { return .disturbed }
                     if NearRecord.matches(tail, cache: cache, key: key) {
-                        return .found(position: position, object: object, expires: expires, clock: clock, mark: marks + position)
+                        return .found(position: position, object: object, lifetime: lifetime, clock: clock, mark: marks + position)
                     }
                 }
             }
             at = (at &+ 1) & mask
         }
         return isUndisturbed() ? .missing : .disturbed
+    }
+
+    /// The position of a record with this hash, of any key, that is older than the stamp. Under the shard's lock.
+    func find(hash: UInt64, below stamp: Stamp) -> Int? {
+        let tag = hash & 0xFFFF_FFFF
+        var at = Int(truncatingIfNeeded: tag) & mask
+        for _ in 0..<Self.probesMax {
+            let slot = slots[at].load(ordering: .relaxed)
+            if slot == 0 { return nil }
+            if slot >> 32 == tag {
+                let position = Int(truncatingIfNeeded: slot & 0xFFFF_FFFF) - 1, record = NearRecord(record(position))
+                if record.hash == hash, record.stamp < stamp { return position }
+            }
+            at = (at + 1) & mask
+        }
+        return nil
     }
 
     /// False when no slot within reach is free.

@@ -35,12 +35,12 @@ struct Near {
     @discardableResult
     func insert(
         _ key: String, _ value: Int = 0, stamp: UInt64 = 1, bytes: Int = 10, expires: UInt64 = .max, now: UInt64 = 0,
-        count: Tracked.Count? = nil, hash: UInt64? = nil, isWrite: Bool = false
+        count: Tracked.Count? = nil, hash: UInt64? = nil, token: NearStore.Token? = nil, isWrite: Bool = false
     ) -> NearStore.Insertion {
         Array(key.utf8).withUnsafeBytes {
             store.insert(
                 Tracked(value, count), hash: hash ?? Self.hash(key), cache: cache, key: $0, encodedBytes: bytes,
-                stamp: Stamp(clock: stamp, origin: 1), expires: expires, nowMilliseconds: now, isWrite: isWrite)
+                stamp: Stamp(clock: stamp, origin: 1), expires: expires, nowMilliseconds: now, token: token, isWrite: isWrite)
         }
     }
 

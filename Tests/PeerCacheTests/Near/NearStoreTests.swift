@@ -95,6 +95,36 @@ import Testing
         #expect(dropped == 50 && near.store.usage.entries == 52)
     }
 
+    @Test func aSuspectSlotsCopiesAreMissesAtOnceAndSweptLater() {
+        let near = Near()
+        for key in 0..<400 { near.insert("\(key)", key) }
+        func isSuspect(_ key: Int) -> Bool {
+            let slot = Slot(hash: Near.hash("\(key)"))
+            return slot.index % 2 == 0 || slot == Slot(hash: Near.hash("in flight"))
+        }
+        let inFlight = near.store.token(hash: Near.hash("in flight")), slot = Slot(hash: Near.hash("in flight"))
+        near.store.suspect((0..<Slot.count).compactMap(Slot.init(index:)).filter { $0.index % 2 == 0 || $0 == slot })
+        for key in 0..<400 { #expect((near.get("\(key)") == nil) == isSuspect(key)) }
+        // What was asked before is suspect as well, what is asked from now on is not.
+        #expect(near.insert("in flight", token: inFlight) == .superseded)
+        #expect(near.insert("in flight", 5, token: near.store.token(hash: Near.hash("in flight"))) == .stored && near.get("in flight") == 5)
+        let dropped = near.store.sweep(nowMilliseconds: 0, entriesMax: 1000)
+        #expect(dropped == (0..<400).count(where: isSuspect))
+        for key in 0..<400 { near.insert("\(key)", key + 1) }
+        for key in 0..<400 { #expect(near.get("\(key)") == key + 1) }
+    }
+
+    @Test func anInvalidationByHashDropsOlderCopiesOfAllKeysWithIt() {
+        let near = Near(shards: 1)
+        let hash = Near.hash("k")
+        for (key, stamp) in [("a", 1), ("b", 2), ("c", 3), ("a key of more than twenty bytes", 2)] as [(String, UInt64)] {
+            near.insert(key, stamp: stamp, hash: hash)
+        }
+        #expect(near.store.invalidate(hash: hash, upTo: Stamp(clock: 3, origin: 1)) == 3)
+        #expect(near.get("c", hash: hash) != nil && near.get("a", hash: hash) == nil && near.get("b", hash: hash) == nil)
+        #expect(near.insert("a", stamp: 2, hash: hash) == .superseded)
+    }
+
     @Test func sweepsGoOnWhereTheLastOneEnded() {
         let near = Near(entries: 10_000, cost: 1 << 30)
         for key in 0..<4000 { near.insert("\(key)", expires: key % 2 == 0 ? 50 : 100) }
