@@ -1449,7 +1449,7 @@ const ProtobufCMessageDescriptor peercache__request__descriptor =
   (ProtobufCMessageInit) peercache__request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__response__field_descriptors[10] =
+static const ProtobufCFieldDescriptor peercache__response__field_descriptors[11] =
 {
   {
     "id",
@@ -1571,12 +1571,25 @@ static const ProtobufCFieldDescriptor peercache__response__field_descriptors[10]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "near",
+    20,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Response, near),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__response__field_indices_by_name[] = {
   6,   /* field[6] = chunked */
   0,   /* field[0] = id */
   9,   /* field[9] = items */
   7,   /* field[7] = message */
+  10,   /* field[10] = near */
   8,   /* field[8] = placement */
   4,   /* field[4] = stamp_clock */
   5,   /* field[5] = stamp_origin */
@@ -1584,10 +1597,11 @@ static const unsigned peercache__response__field_indices_by_name[] = {
   3,   /* field[3] = ttl_ms */
   2,   /* field[2] = value */
 };
-static const ProtobufCIntRange peercache__response__number_ranges[1 + 1] =
+static const ProtobufCIntRange peercache__response__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 10 }
+  { 20, 10 },
+  { 0, 11 }
 };
 const ProtobufCMessageDescriptor peercache__response__descriptor =
 {
@@ -1597,10 +1611,10 @@ const ProtobufCMessageDescriptor peercache__response__descriptor =
   "Peercache__Response",
   "peercache",
   sizeof(Peercache__Response),
-  10,
+  11,
   peercache__response__field_descriptors,
   peercache__response__field_indices_by_name,
-  1,  peercache__response__number_ranges,
+  2,  peercache__response__number_ranges,
   (ProtobufCMessageInit) peercache__response__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
@@ -1758,32 +1772,8 @@ const ProtobufCMessageDescriptor peercache__chunk__descriptor =
   (ProtobufCMessageInit) peercache__chunk__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__invalidation__field_descriptors[4] =
+static const ProtobufCFieldDescriptor peercache__invalidation__field_descriptors[5] =
 {
-  {
-    "cache",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__Invalidation, cache),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "key",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__Invalidation, key),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
   {
     "stamp_clock",
     3,
@@ -1808,17 +1798,54 @@ static const ProtobufCFieldDescriptor peercache__invalidation__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "hash",
+    5,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Invalidation, hash),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "number",
+    6,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Invalidation, number),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "everything",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BOOL,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Invalidation, everything),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__invalidation__field_indices_by_name[] = {
-  0,   /* field[0] = cache */
-  1,   /* field[1] = key */
-  2,   /* field[2] = stamp_clock */
-  3,   /* field[3] = stamp_origin */
+  4,   /* field[4] = everything */
+  2,   /* field[2] = hash */
+  3,   /* field[3] = number */
+  0,   /* field[0] = stamp_clock */
+  1,   /* field[1] = stamp_origin */
 };
 static const ProtobufCIntRange peercache__invalidation__number_ranges[1 + 1] =
 {
-  { 1, 0 },
-  { 0, 4 }
+  { 3, 0 },
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor peercache__invalidation__descriptor =
 {
@@ -1828,7 +1855,7 @@ const ProtobufCMessageDescriptor peercache__invalidation__descriptor =
   "Peercache__Invalidation",
   "peercache",
   sizeof(Peercache__Invalidation),
-  4,
+  5,
   peercache__invalidation__field_descriptors,
   peercache__invalidation__field_indices_by_name,
   1,  peercache__invalidation__number_ranges,

@@ -31,7 +31,7 @@ extension Cache {
                 single.append(wanted)
             } else if let owner = routing.owner(wanted.hash), owner != core.peer.me {
                 byOwner[owner, default: []].append(wanted)
-            } else if core.isServing(hash), let found = core.held(bytes, hash),
+            } else if core.isServing(hash), let found = core.heldForReader(bytes, hash),
                 let value = value(of: found, bytes, hash, token: wanted.token)
             {
                 core.counters.add(.ownHits)
@@ -81,6 +81,7 @@ extension Cache {
             core.withRequest(.getMany, []) { request in
                 request.id = id
                 request.deadlineMilliseconds = milliseconds
+                if core.keepsNear { request.flags = .near }
                 Self.withPointers(to: wanted) { keys in
                     request.keys = keys
                     frames.append(request)
@@ -91,13 +92,15 @@ extension Cache {
         guard case .success(let response) = answer, response.status == .ok, response.items.count == wanted.count else {
             return ([], wanted)
         }
+        let isCacheable = core.keepsNear && core.peer.coherence.mayKeep(response.near, from: owner)
         var found: [(Key, Value)] = []
         var open: [Wanted] = []
         for (wanted, item) in zip(wanted, response.items) {
             switch item.status {
             case .ok:
                 let answer = Found(
-                    bytes: item.value, object: nil, stamp: item.stamp, ttlMilliseconds: item.ttlMilliseconds, source: .peer)
+                    bytes: item.value, object: nil, stamp: item.stamp, ttlMilliseconds: item.ttlMilliseconds, source: .peer,
+                    isCacheable: isCacheable)
                 if let value = value(of: answer, wanted.bytes, wanted.hash, token: wanted.token) {
                     core.counters.add(.peerHits)
                     found.append((wanted.key, value))

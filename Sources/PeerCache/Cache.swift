@@ -87,10 +87,11 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
         }
         core.counters.add(.sets)
         let hash = core.hash(bytes), token = core.nearToken(hash)
-        let stamp = try await core.write(bytes, hash, .value(encoded, ttl: ttl ?? core.options.ttl, isFill: false))
-        let left = core.peer.millisecondsLeft(of: ttl ?? core.options.ttl, since: stamp)
+        let written = try await core.write(bytes, hash, .value(encoded, ttl: ttl ?? core.options.ttl, isFill: false))
+        guard written.isCacheable else { return }
+        let left = core.peer.millisecondsLeft(of: ttl ?? core.options.ttl, since: written.stamp)
         keepNear(
-            NearBox(value), bytes, hash, encodedBytes: encoded.readableBytes, stamp: stamp, ttlMilliseconds: left, token: token,
+            NearBox(value), bytes, hash, encodedBytes: encoded.readableBytes, stamp: written.stamp, ttlMilliseconds: left, token: token,
             isWrite: true)
     }
 

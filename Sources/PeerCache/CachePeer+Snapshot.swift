@@ -73,6 +73,14 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public var expiries: UInt64
     /// Near copies.
     public var nearEntries: Int
+    /// What this peer told others about their near copies of its keys: it is told to those who have copies.
+    public var invalidationsSent: UInt64
+    /// What this peer was told about its near copies.
+    public var invalidationsReceived: UInt64
+    /// How often it noticed that it had not been told all; near copies of that owner were misses from then on.
+    public var invalidationGaps: UInt64
+    /// Keys whose near copies elsewhere were dropped because this peer had no room to remember who has them.
+    public var sharersDisplaced: UInt64
     /// Slots this peer gains and has not gathered yet.
     public var slotsUnsettled: Int
     /// Slots it lost and keeps until the new owner has fetched them.
@@ -115,8 +123,12 @@ extension CachePeer {
             storeBytes: memory.counted, storeBytesMax: memory.limit,
             entries: memory.entries, evictions: UInt64(memory.evictions), expiries: UInt64(memory.expiries),
             nearEntries: core.near.usage.entries,
-            slotsUnsettled: slots.unsettled, slotsOwed: slots.owed,
-            slotsDirty: slots.dirty, slotsSilent: core.replicator.silentCount, peerRequests: core.counters.value(.peerRequests), peerErrors: core.counters.value(.peerErrors))
+            invalidationsSent: core.counters.value(.invalidationsSent), invalidationsReceived: core.counters.value(.invalidationsReceived),
+            invalidationGaps: core.counters.value(.invalidationGaps), sharersDisplaced: core.counters.value(.sharersDisplaced),
+            slotsUnsettled: slots.unsettled, slotsOwed: slots.owed, slotsDirty: slots.dirty,
+            slotsSilent: core.replicator.silentCount,
+            peerRequests: core.counters.value(.peerRequests),
+            peerErrors: core.counters.value(.peerErrors))
     }
 
     /// Whether this peer takes part: it runs, it is connected to every placed member, and it has gathered what it holds.

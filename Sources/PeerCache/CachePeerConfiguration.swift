@@ -30,7 +30,8 @@ public struct CachePeerConfiguration: Sendable {
     /// set once several secrets are accepted, because placement must not change with the secret.
     public var hashKey: [UInt8]?
 
-    /// What the library holds: the store, overhead included (three quarters), and near copies (an eighth, by their encoded size). The rest is
+    /// What the library holds: the store, overhead included (three quarters), and near copies, with
+    /// what is remembered of other peers' (an eighth, by their encoded size). The rest is
     /// for the buffers of connections. Those are bounded one by one, each way a sixteenth of this or two of the largest values, so many peers
     /// that do not read can take more than the rest. At least 2 MiB. Default 64 MiB.
     public var memory = ByteCount.megabytes(64)

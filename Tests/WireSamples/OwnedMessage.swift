@@ -4,7 +4,7 @@ package import PeerCacheCore
 package enum OwnedMessage: Hashable, Sendable {
     case hello(MemberRecord, SettingsFingerprint)
     case gossip(GossipMessage)
-    case invalidation(cache: [UInt8], key: [UInt8], stamp: Stamp)
+    case invalidation(WireInvalidation)
     case request(OwnedRequest)
     case unknownRequest(id: UInt64)
     case response(OwnedResponse)
@@ -16,7 +16,7 @@ package enum OwnedMessage: Hashable, Sendable {
         switch message {
         case .hello(let hello): self = .hello(hello.record, hello.settings)
         case .gossip(let gossip): self = .gossip(gossip)
-        case .invalidation(let wire): self = .invalidation(cache: Array(wire.cache), key: Array(wire.key), stamp: wire.stamp)
+        case .invalidation(let wire): self = .invalidation(wire)
         case .request(let request): self = .request(OwnedRequest(request))
         case .unknownRequest(let id): self = .unknownRequest(id: id)
         case .response(let response): self = .response(OwnedResponse(response))
@@ -31,12 +31,7 @@ package enum OwnedMessage: Hashable, Sendable {
         switch self {
         case .hello(let record, let settings): WireEncoder.hello(WireHello(record: record, settings: settings), append: append)
         case .gossip(let gossip): WireEncoder.gossip(gossip, append: append)
-        case .invalidation(let cache, let key, let stamp):
-            cache.withUnsafeBytes { cache in
-                key.withUnsafeBytes { key in
-                    WireEncoder.invalidation(WireInvalidation(cache: cache, key: key, stamp: stamp), append: append)
-                }
-            }
+        case .invalidation(let wire): WireEncoder.invalidation(wire, append: append)
         case .request(let request): request.withWire { WireEncoder.request($0, append: append) }
         case .unknownRequest: break
         case .response(let response): response.withWire { WireEncoder.response($0, append: append) }
@@ -141,6 +136,7 @@ package struct OwnedResponse: Hashable, Sendable {
     package var message: [UInt8] = []
     package var placement: UInt64 = 0
     package var items: [Item] = []
+    package var near: UInt64 = 0
 
     package init(id: UInt64, status: ResponseStatus) {
         self.id = id
@@ -155,6 +151,7 @@ package struct OwnedResponse: Hashable, Sendable {
         chunkedBytes = wire.chunkedBytes
         message = Array(wire.message)
         placement = wire.placement
+        near = wire.near
         items = wire.items.map { wire in
             var item = Item(status: wire.status)
             item.value = Array(wire.value)
@@ -175,6 +172,7 @@ package struct OwnedResponse: Hashable, Sendable {
                     wire.chunkedBytes = chunkedBytes
                     wire.message = message
                     wire.placement = placement
+                    wire.near = near
                     wire.items = zip(items, values).map { item, value in
                         var wire = WireItem(status: item.status)
                         wire.value = value

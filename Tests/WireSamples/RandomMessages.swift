@@ -21,7 +21,9 @@ package struct RandomMessages {
         case 10, 11: .gossip(gossip(using: &random))
         case 12, 13:
             .invalidation(
-                cache: cache(using: &random), key: bytes(upTo: WireLimits.keyBytesMax, using: &random), stamp: stamp(using: &random))
+                WireInvalidation(
+                    random.next() % 8 == 0 ? .everything : .key(hash: number(using: &random), below: stamp(using: &random)),
+                    number: number(using: &random)))
         case 14: .cancel(id: number(using: &random))
         default: .goodbye(Goodbye(rawValue: UInt8(random.next() % 5)) ?? .idle)
         }
@@ -45,7 +47,7 @@ package struct RandomMessages {
         if request.kind == .set || request.kind == .apply { request.value = bytes(upTo: valueBytesMax, using: &random) }
         request.ttlMilliseconds = ttl(using: &random)
         request.stamp = stamp(using: &random)
-        request.flags = UInt32(random.next() % 8)
+        request.flags = UInt32(random.next() % 8) | (random.next() % 2 == 0 ? RequestFlags.near.rawValue : 0)
         if random.next() % 8 == 0 { request.chunkedBytes = number(using: &random) % UInt64(WireLimits.valueBytesCeiling + 1) }
         if request.kind == .getMany {
             request.keys = (0..<Int(random.next() % UInt64(keysMax + 1))).map { _ in bytes(upTo: 64, using: &random) }
@@ -63,6 +65,7 @@ package struct RandomMessages {
         if random.next() % 8 == 0 { response.chunkedBytes = number(using: &random) % UInt64(WireLimits.valueBytesCeiling + 1) }
         response.message = bytes(upTo: WireLimits.messageBytesMax, using: &random)
         response.placement = number(using: &random)
+        if random.next() % 2 == 0 { response.near = number(using: &random) }
         for _ in 0..<Int(random.next() % UInt64(keysMax + 1)) {
             var item = OwnedResponse.Item(status: status(using: &random))
             item.value = bytes(upTo: 64, using: &random)

@@ -190,10 +190,14 @@ struct  Peercache__Response
    */
   size_t n_items;
   Peercache__Item **items;
+  /*
+   * number of the last invalidation before this answer: the caller will be told when what it got is
+   */
+  uint64_t near;
 };
 #define PEERCACHE__RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__response__descriptor) \
-    , 0, 0, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, 0,NULL }
+    , 0, 0, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, 0,NULL, 0 }
 
 
 struct  Peercache__Item
@@ -231,14 +235,24 @@ struct  Peercache__Chunk
 struct  Peercache__Invalidation
 {
   ProtobufCMessage base;
-  ProtobufCBinaryData cache;
-  ProtobufCBinaryData key;
   uint64_t stamp_clock;
   uint32_t stamp_origin;
+  /*
+   * of the key
+   */
+  uint64_t hash;
+  /*
+   * of this sender's invalidations to this receiver, without gaps
+   */
+  uint64_t number;
+  /*
+   * of all keys of the sender, whatever their stamp
+   */
+  protobuf_c_boolean everything;
 };
 #define PEERCACHE__INVALIDATION__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__invalidation__descriptor) \
-    , {0,NULL}, {0,NULL}, 0, 0 }
+    , 0, 0, 0, 0, 0 }
 
 
 struct  Peercache__Gossip

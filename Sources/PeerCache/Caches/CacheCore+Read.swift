@@ -33,7 +33,7 @@ extension CacheCore {
             switch await answer(of: owner, key, hash, kind: .get) {
             case .success(let response):
                 switch response.status {
-                case .ok: return Found(response, source: .peer)
+                case .ok: return found(response, from: owner)
                 case .absent: return nil
                 case .notOwner where response.placement == routing.digest:
                     guard try await settling.wait() else { return try await loadHere(key, hash) }
@@ -65,9 +65,26 @@ extension CacheCore {
 
     private func findOwned(_ key: [UInt8], _ hash: UInt64) async throws -> Found? {
         let serving = peer.replicator.serving(hash)
-        if serving != .doubtful, let found = held(key, hash) { return found }
+        if serving != .doubtful, let found = heldForReader(key, hash) { return found }
         guard mayFind(serving) else { return nil }
-        return found(try await load(key, hash))
+        var loaded = found(try await load(key, hash))
+        if peer.replicator.serving(hash) != .open { loaded?.isCacheable = false }
+        return loaded
+    }
+
+    /// As ``held(_:_:)``; no near copies are made until the slot is complete, as another holder may still bring something newer.
+    func heldForReader(_ key: [UInt8], _ hash: UInt64) -> Found? {
+        let isComplete = peer.replicator.serving(hash) == .open
+        var found = held(key, hash)
+        found?.isCacheable = isComplete
+        return found
+    }
+
+    /// What the owner answered.
+    func found(_ response: PeerResponse, from owner: PeerID) -> Found {
+        var found = Found(response, source: .peer)
+        found.isCacheable = keepsNear && peer.coherence.mayKeep(response.near, from: owner)
+        return found
     }
 
     func loadHere(_ key: [UInt8], _ hash: UInt64) async throws -> Found? { found(try await loadAtCaller(key, hash)) }
@@ -114,7 +131,7 @@ extension CacheCore {
         return await peer.call(other, patience: patience) { id, milliseconds, frames in
             withRequest(kind, key) { request in
                 request.id = id
-                request.flags = flags
+                request.flags = keepsNear && kind == .get ? flags.union(.near) : flags
                 request.deadlineMilliseconds = milliseconds
                 frames.append(request)
             }

@@ -17,9 +17,9 @@ extension PeerCore {
 
 /// The fast protocol of `CONTRACT.md` §5: the owner mints a stamp above the key's guard, applies it, and sends it to the other holders.
 extension CacheCore {
-    /// Writes a key from this process. Returns the stamp of the write.
-    func write(_ key: [UInt8], _ hash: UInt64, _ content: Content) async throws -> Stamp {
-        if let scheme { return try await writeByQuorum(scheme, key, hash, content) }
+    /// Writes a key from this process.
+    func write(_ key: [UInt8], _ hash: UInt64, _ content: Content) async throws -> Written {
+        if let scheme { return Written(stamp: try await writeByQuorum(scheme, key, hash, content), isCacheable: false) }
         var attempts = 0
         /// An attempt was sent and not answered: whatever comes later, the write may have taken effect.
         var isAmbiguous = false
@@ -35,12 +35,14 @@ extension CacheCore {
                 guard try await peer.settled(hash) else {
                     throw PeerCacheError(.peerUnreachable, "the owners of the key change too fast, or the former ones do not answer")
                 }
-                if let stamp = try await writeOwned(key, hash, content, routing, isLocal: true) { return stamp }
+                if let stamp = try await writeOwned(key, hash, content, routing, isLocal: true) {
+                    return Written(stamp: stamp, isCacheable: peer.replicator.serving(hash) == .open)
+                }
             } else {
                 dropNear(key, hash, below: nil)
                 do {
                     switch try await write(key, hash, content, at: owner, routing, isLast: attempts > 1, &isAmbiguous) {
-                    case .done(let stamp): return stamp
+                    case .done(let written): return written
                     case .again: break
                     case .settling: if try await settling.wait() { attempts -= 1 }
                     }
@@ -56,7 +58,7 @@ extension CacheCore {
     }
 
     private enum Attempt {
-        case done(Stamp)
+        case done(Written)
         /// It went away.
         case again
         /// It is not the owner yet, or not any more.
@@ -76,7 +78,7 @@ extension CacheCore {
             switch response.status {
             case .ok:
                 dropNear(key, hash, below: response.stamp)
-                return .done(response.stamp)
+                return .done(Written(stamp: response.stamp, isCacheable: keepsNear && peer.coherence.mayKeep(response.near, from: owner)))
             case .notOwner where response.placement == routing.digest: return .settling
             case .notOwner:
                 peer.synchronize(with: owner)
@@ -137,7 +139,7 @@ extension CacheCore {
         // Whoever takes over asks this peer once it knows: what was stored here since is not with the new owner.
         guard result != .notHolder, peer.table.routing.isOwned(hash) else { return nil }
         dropNear(key, hash, below: stamp)
-        invalidateElsewhere(key, stamp)
+        if keepsNear { peer.coherence.changed(hash, stamp) }
         return stamp
     }
 
@@ -201,6 +203,7 @@ extension CacheCore {
             request.id = id
             request.deadlineMilliseconds = milliseconds
             request.stamp = stamp
+            if kind == .set, keepsNear { request.flags = .near }
             switch content {
             case .tombstone:
                 request.flags = .tombstone
@@ -228,23 +231,39 @@ extension CacheCore {
 
     /// Drops the near copy of a key that is older than the stamp, and refuses older ones from now on; nil: drops it whatever its stamp.
     func dropNear(_ key: [UInt8], _ hash: UInt64, below stamp: Stamp?) {
-        guard keepsNear else { return }
-        key.withUnsafeBytes { key in
-            _ = peer.near.invalidate(hash: hash, cache: index.value, key: key, upTo: stamp ?? peer.mint(above: .zero))
-        }
+        key.withUnsafeBytes { dropNear($0, hash, below: stamp ?? peer.mint(above: .zero)) }
     }
 
-    /// Tells the other peers that near copies below the stamp are outdated. A lost message is bounded by `nearFor`.
-    private func invalidateElsewhere(_ key: [UInt8], _ stamp: Stamp) {
+    func dropNear(_ key: UnsafeRawBufferPointer, _ hash: UInt64, below stamp: Stamp) {
         guard keepsNear else { return }
-        for connection in peer.directory.listeners() {
-            connection.post { _, frames in
-                nameBytes.withUnsafeBytes { name in
-                    key.withUnsafeBytes { key in frames.append(WireInvalidation(cache: name, key: key, stamp: stamp)) }
-                }
-            }
-        }
+        _ = peer.near.invalidate(hash: hash, cache: index.value, key: key, upTo: stamp)
     }
+
+    /// Notes that another peer is answered with a key's content as of `stamp`, which it may keep.
+    /// - Returns: for the answer; 0: it may not.
+    func share(_ hash: UInt64, _ stamp: Stamp, with other: PeerID) -> UInt64 {
+        guard keepsNear, peer.replicator.serving(hash) == .open else { return 0 }
+        return peer.coherence.share(hash, stamp, with: other, nearFor: options.nearFor)
+    }
+
+    /// As ``share(_:_:with:)`` when the store was not locked since the content was there: it may have been replaced meanwhile.
+    func share(_ key: [UInt8], _ hash: UInt64, _ stamp: Stamp, with other: PeerID) -> UInt64 {
+        let number = share(hash, stamp, with: other)
+        return guardStamp(key, hash) == stamp ? number : 0
+    }
+
+    /// The same for what a load brought.
+    func share(_ outcome: Result<LoadOutcome, any Error>, _ key: [UInt8], _ hash: UInt64, with other: PeerID) -> UInt64 {
+        guard case .success(.value(let loaded)) = outcome, loaded.isStored else { return 0 }
+        return share(key, hash, loaded.stamp, with: other)
+    }
+}
+
+/// A write that is done.
+struct Written: Sendable {
+    var stamp: Stamp
+    /// A near copy of what was written may be made.
+    var isCacheable: Bool
 }
 
 extension Content {

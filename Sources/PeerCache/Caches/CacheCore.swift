@@ -197,6 +197,8 @@ final class CacheCore: Sendable {
             return false
         }
         dropNear(key, hash, below: loaded.stamp)
+        // Older copies than what was evicted here may still be elsewhere.
+        if keepsNear { peer.coherence.changed(hash, loaded.stamp) }
         sendCopies(.value(loaded.bytes, ttl: options.ttl, isFill: true), key, hash, loaded.stamp)
         return true
     }

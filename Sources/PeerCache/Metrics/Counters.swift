@@ -23,6 +23,8 @@ enum PeerCounter: Int, CaseIterable, Sendable {
     case peerRequests, peerErrors
     /// Copies sent, and those that a full queue or a missing connection dropped.
     case copiesSent, copiesDropped
+    /// Invalidations of near copies told and heard, losses of them noticed here, and keys whose sharers lost their copies for want of room.
+    case invalidationsSent, invalidationsReceived, invalidationGaps, sharersDisplaced
     /// Writes refused because their stamp was too far ahead.
     case clockSkew
     /// Slots gained that are complete, entries fetched or shipped for them or for repair, and buckets repaired.

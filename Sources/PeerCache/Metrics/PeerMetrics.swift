@@ -18,6 +18,9 @@ final class PeerMetrics: Sendable {
     let peerRequests: Counter
     let peerErrors: Counter
     let copiesDropped: Counter
+    let invalidationsSent: Counter
+    let invalidationsReceived: Counter
+    let invalidationGaps: Counter
 
     init(cluster: String, factory: (any MetricsFactory)?) {
         let factory = factory ?? MetricsSystem.factory
@@ -32,6 +35,9 @@ final class PeerMetrics: Sendable {
         peerRequests = Counter(label: "peercache_peer_requests_total", dimensions: labels, factory: factory)
         peerErrors = Counter(label: "peercache_peer_errors_total", dimensions: labels, factory: factory)
         copiesDropped = Counter(label: "peercache_copies_dropped_total", dimensions: labels, factory: factory)
+        invalidationsSent = Counter(label: "peercache_invalidations_sent_total", dimensions: labels, factory: factory)
+        invalidationsReceived = Counter(label: "peercache_invalidations_received_total", dimensions: labels, factory: factory)
+        invalidationGaps = Counter(label: "peercache_invalidation_gaps_total", dimensions: labels, factory: factory)
     }
 
     func cache(_ name: String) -> CacheMetrics { CacheMetrics(cluster: cluster, cache: name, factory: factory) }

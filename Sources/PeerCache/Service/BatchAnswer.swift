@@ -19,6 +19,8 @@ final class BatchAnswer: Sendable {
         /// Items that are missing, and one for the request itself until it has been dispatched.
         var missing: Int
         var valueBytes = 0
+        /// For the whole answer: the lowest of its items'.
+        var near: UInt64?
     }
     private let state: Lock<State>
     private let id: UInt64
@@ -50,21 +52,24 @@ final class BatchAnswer: Sendable {
     }
 
     func fill(_ index: Int, _ item: Item) {
-        let items = state.withLock { state -> [Item?]? in
+        let done = state.withLock { state -> State.Done? in
             state.items[index] = item
             return state.finishOne()
         }
-        if let items { send(items) }
+        if let done { send(done.items, near: done.near) }
     }
+
+    /// What the caller is told about near copies of a key; one that may not be kept speaks for all.
+    func note(near number: UInt64) { state.withLock { $0.near = min($0.near ?? .max, number) } }
 
     /// All keys have been looked at.
     func dispatched() {
-        let items = state.withLock { $0.finishOne() }
-        if let items { send(items) }
+        let done = state.withLock { $0.finishOne() }
+        if let done { send(done.items, near: done.near) }
     }
 
     private func fill(_ index: Int, bytes: Int, _ item: Item, value: () -> ByteBuffer) {
-        let items = state.withLock { state -> [Item?]? in
+        let done = state.withLock { state -> State.Done? in
             if state.valueBytes + bytes <= Self.valueBytesMax {
                 state.valueBytes += bytes
                 var item = item
@@ -75,16 +80,17 @@ final class BatchAnswer: Sendable {
             }
             return state.finishOne()
         }
-        if let items { send(items) }
+        if let done { send(done.items, near: done.near) }
     }
 
-    private func send(_ items: [Item?]) {
+    private func send(_ items: [Item?], near: UInt64) {
         // The wire items point at the buffers' bytes, so all of them go into one block that lives during the call.
         var block = ByteBuffer()
         block.reserveCapacity(items.reduce(1) { $0 + ($1?.value.readableBytes ?? 0) })
         for item in items { if let item { block.writeImmutableBuffer(item.value) } }
         block.withUnsafeReadableBytes { bytes in
             var response = WireResponse(id: id, status: .ok)
+            response.near = near
             var offset = 0
             response.items = items.map { item in
                 var wire = WireItem(status: item?.status ?? .absent)
@@ -102,26 +108,30 @@ final class BatchAnswer: Sendable {
 }
 
 extension BatchAnswer.State {
-    fileprivate mutating func finishOne() -> [BatchAnswer.Item?]? {
+    fileprivate typealias Done = (items: [BatchAnswer.Item?], near: UInt64)
+
+    fileprivate mutating func finishOne() -> Done? {
         missing -= 1
-        return missing == 0 ? items : nil
+        return missing == 0 ? (items, near ?? 0) : nil
     }
 }
 
 extension PeerConnection {
     /// Answers with a stamp.
-    func respond(id: UInt64, _ status: ResponseStatus, stamp: Stamp) {
+    func respond(id: UInt64, _ status: ResponseStatus, stamp: Stamp, near: UInt64 = 0) {
         guard id != 0 else { return }
         var response = WireResponse(id: id, status: status)
         response.stamp = stamp
+        response.near = near
         respond(response)
     }
 
     /// Answers with a value, in chunks when it is large.
-    func respond(id: UInt64, _ value: ByteBuffer, stamp: Stamp, ttlMilliseconds: UInt64?) {
+    func respond(id: UInt64, _ value: ByteBuffer, stamp: Stamp, ttlMilliseconds: UInt64?, near: UInt64 = 0) {
         var response = WireResponse(id: id, status: .ok)
         response.stamp = stamp
         response.ttlMilliseconds = ttlMilliseconds
+        response.near = near
         guard value.readableBytes <= WireLimits.chunkBytes else {
             response.chunkedBytes = UInt64(value.readableBytes)
             return respond(response, large: value)
@@ -133,11 +143,11 @@ extension PeerConnection {
     }
 
     /// Answers with what a load brought.
-    func respond(id: UInt64, _ result: Result<LoadOutcome, any Error>) {
+    func respond(id: UInt64, _ result: Result<LoadOutcome, any Error>, near: UInt64 = 0) {
         switch result {
         case .success(.value(let loaded)):
             guard loaded.bytes.readableBytes <= limits.valueBytesMax else { return respond(id: id, .valueTooLarge, stamp: .zero) }
-            respond(id: id, loaded.bytes, stamp: loaded.stamp, ttlMilliseconds: loaded.ttlMilliseconds)
+            respond(id: id, loaded.bytes, stamp: loaded.stamp, ttlMilliseconds: loaded.ttlMilliseconds, near: near)
         case .success(.absent): respond(id: id, .absent, stamp: .zero)
         case .failure(let error):
             var response = WireResponse(id: id, status: ResponseStatus(error))

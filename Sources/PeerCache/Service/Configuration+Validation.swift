@@ -8,6 +8,8 @@ struct ValidatedConfiguration {
     var transport: TransportConfiguration
     var storeBytes: Int
     var nearBytes: Int
+    /// For what is remembered of other peers' near copies.
+    var sharerBytes: Int
     var valueBytesMax: Int
     var replica: ReplicaConfiguration
     var voters: VoterConfiguration
@@ -83,8 +85,9 @@ extension CachePeerConfiguration {
             transport.observersMax = limits.observersMax
             // A call needs a connection to the owner, whoever that is: every pair keeps one, as far as clusters are tested.
             transport.gossip.fullMeshMax = 1_000
-            let nearBytes = memory.bytes / 8
-            let storeBytes = memory.bytes - nearBytes - memory.bytes / 8  // the last eighth is for buffers (SECURITY.md §4)
+            // One eighth for both; an entry of 32 bytes in the one is for a copy of some hundred and more in the others.
+            let sharerBytes = memory.bytes / 64, nearBytes = memory.bytes / 8 - sharerBytes
+            let storeBytes = memory.bytes - memory.bytes / 8 - memory.bytes / 8  // the last eighth is for buffers (SECURITY.md §4)
             let valueBytesMax = min(limits.valueBytesMax, storeBytes / 8)
             transport.limits.valueBytesMax = valueBytesMax
             // Of each connection; two of the largest values fit.
@@ -97,8 +100,8 @@ extension CachePeerConfiguration {
             var voters = VoterConfiguration(minimumPeers: minimumPeers ?? .max)
             voters.resetAfter = strictResetAfter
             return ValidatedConfiguration(
-                hashKey: hashKey, transport: transport, storeBytes: storeBytes, nearBytes: nearBytes, valueBytesMax: valueBytesMax,
-                replica: replica, voters: voters)
+                hashKey: hashKey, transport: transport, storeBytes: storeBytes, nearBytes: nearBytes, sharerBytes: sharerBytes,
+                valueBytesMax: valueBytesMax, replica: replica, voters: voters)
         } catch { throw PeerCacheError(.invalidConfiguration, error.message) }
     }
 

@@ -10,6 +10,9 @@ struct Housekeeping {
     private var peerRequests = Difference()
     private var peerErrors = Difference()
     private var copiesDropped = Difference()
+    private var invalidationsSent = Difference()
+    private var invalidationsReceived = Difference()
+    private var invalidationGaps = Difference()
     private var caches: [[Difference]] = []
 
     init(core: PeerCore) { self.core = core }
@@ -22,6 +25,7 @@ struct Housekeeping {
             _ = core.store.expire(now: now, entriesMax: 100_000)
             _ = core.store.sweep(now: now, bytesMax: 32 << 20)
             _ = core.near.sweep(nowMilliseconds: ClusterClock.wallMilliseconds, entriesMax: 20_000)
+            core.coherence.tick()
             for cache in core.caches { cache.tick() }
             if rounds % 10 == 0 { report() }
             rounds += 1
@@ -41,6 +45,10 @@ struct Housekeeping {
         metrics.peerRequests.increment(by: Int64(clamping: peerRequests.take(core.counters.value(.peerRequests))))
         metrics.peerErrors.increment(by: Int64(clamping: peerErrors.take(core.counters.value(.peerErrors))))
         metrics.copiesDropped.increment(by: Int64(clamping: copiesDropped.take(core.counters.value(.copiesDropped))))
+        metrics.invalidationsSent.increment(by: Int64(clamping: invalidationsSent.take(core.counters.value(.invalidationsSent))))
+        metrics.invalidationsReceived.increment(
+            by: Int64(clamping: invalidationsReceived.take(core.counters.value(.invalidationsReceived))))
+        metrics.invalidationGaps.increment(by: Int64(clamping: invalidationGaps.take(core.counters.value(.invalidationGaps))))
         for (index, cache) in core.caches.enumerated() {
             if index >= caches.count { caches.append(CacheCounter.allCases.map { _ in Difference() }) }
             for counter in CacheCounter.allCases {

@@ -156,6 +156,7 @@ extension PeerCore {
         counters.add(.bucketsRepaired)
         var bytes = result.bytes
         for (key, stamp) in result.deferred { bytes += await fetch(key, stamp, from: other) }
+        coherence.repaired(slot)
         return .repaired(bytes: bytes)
     }
 }

@@ -9,6 +9,7 @@ final class PeerCore: Sendable {
     let clock = ClusterClock()
     let store: ByteStore
     let near: NearStore
+    let coherence: NearCoherence
     let valueBytesMax: Int
     let directory: ConnectionDirectory
     let table: RoutingTable
@@ -47,12 +48,14 @@ final class PeerCore: Sendable {
         do { store = try ByteStore(limit: validated.storeBytes, policy: configuration.eviction.kind, shards: nil, seed: me.low) } catch {
             throw PeerCacheError(.invalidConfiguration, "memory: \(error)", underlying: error)
         }
-        near = NearStore(limits: .init(entriesMax: max(16, validated.nearBytes / 128), costMax: validated.nearBytes))
         valueBytesMax = validated.valueBytesMax
         loaders = TaskOwner(countMax: configuration.limits.loadsMax)
         directory = ConnectionDirectory()
         hashKey = validated.hashKey
         table = RoutingTable(Routing(placement: .empty, me: me, view: nil))
+        near = NearStore(limits: .init(entriesMax: max(16, validated.nearBytes / 128), costMax: validated.nearBytes))
+        coherence = NearCoherence(
+            near: near, directory: directory, table: table, clock: clock, counters: counters, bytesMax: validated.sharerBytes)
         replicator = Replicator(me: me, configuration: validated.replica, voters: validated.voters)
         metrics = PeerMetrics(cluster: configuration.cluster, factory: configuration.metricsFactory)
         logger = configuration.logger

@@ -35,7 +35,11 @@ final class PlacementUpdater: Sendable {
         let effects = isChange ? core.replicator.decide(input(routing, core), core) : []
         // Under the former placement nobody votes any more when the new one is seen.
         let votes = isChange ? core.replicator.decideVotes(routing.placement, present: routing.present, core) : []
+        let old = core.table.routing.placement, new = routing.placement
+        let moved = isNew ? Slot.all.filter { old.owner(of: $0) != new.owner(of: $0) } : []
         core.table.publish(routing)
+        // Their new owners do not know who has copies. After publishing: what is asked from now on is asked of them.
+        core.near.suspect(moved)
         core.replicator.send(effects, core)
         core.replicator.send(voting: votes, core)
     }
@@ -48,6 +52,7 @@ final class PlacementUpdater: Sendable {
     func returned(_ core: PeerCore) {
         core.replicator.handle(.returned, core)
         core.near.removeAll()
+        core.coherence.changedEverything()
     }
 
     /// This peer has a new id: it owns nothing and knows nobody.

@@ -49,15 +49,12 @@ final class RequestServer: PeerRequestHandler {
         abandon(callers.withLock { $0[connection.id]?.loads.removeValue(forKey: requestID) })
     }
 
-    func invalidated(_ invalidation: WireInvalidation, by other: PeerID) {
-        guard peer.clock.accepts(invalidation.stamp), let cache = peer.cache(named: invalidation.cache) else { return }
-        peer.near.invalidate(
-            hash: cache.secret.hash(invalidation.key), cache: cache.index.value, key: invalidation.key, upTo: invalidation.stamp)
-    }
+    func invalidated(_ invalidation: WireInvalidation, by other: PeerID) { peer.coherence.received(invalidation, from: other) }
 
     func closed(_ connection: PeerConnection) {
         let caller = callers.withLock { $0.removeValue(forKey: connection.id) }
         for (_, loads) in caller?.loads.sorted(by: { $0.key < $1.key }) ?? [] { abandon(loads) }
+        if !connection.hasEndedInOrder { peer.coherence.closed(to: connection.peer) }
     }
 
     // MARK: Reads
@@ -74,11 +71,15 @@ final class RequestServer: PeerRequestHandler {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
         cache.counters.add(.served)
-        if serving != .doubtful, answerHeld(cache, request, hash, connection) { return }
+        let keepsNear = request.flags.contains(.near) && !isFallback
+        if serving != .doubtful, answerHeld(cache, request, hash, connection, keepsNear: keepsNear) { return }
         if isFallback { return answerAbsent(cache, request, hash, connection) }
         guard cache.mayFind(serving) else { return refuse(request, .noLoader, connection) }
-        let id = request.id
-        load(cache, Array(request.key), hash, connection, id) { outcome in connection.respond(id: id, outcome) }
+        let id = request.id, key = Array(request.key)
+        load(cache, key, hash, connection, id) { outcome in
+            let near = keepsNear ? cache.share(outcome, key, hash, with: connection.peer) : 0
+            connection.respond(id: id, outcome, near: near)
+        }
     }
 
     private func getHeld(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
@@ -93,29 +94,35 @@ final class RequestServer: PeerRequestHandler {
     }
 
     /// Answers with what is held. False: nothing is, or `isGood` said no at that moment, and nothing was answered.
+    /// - Parameter keepsNear: the caller keeps a near copy, if it will be told of changes.
     func answerHeld(
-        _ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection, if isGood: () -> Bool = { true }
+        _ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection, keepsNear: Bool = false,
+        if isGood: () -> Bool = { true }
     ) -> Bool {
-        var large: Found?
+        var large: (found: Found, near: UInt64)?
         var isAnswered = false
         _ = cache.visitHeld(request.key, hash) { info, value in
             guard isGood() else { return }
             isAnswered = true
             let ttl = peer.millisecondsLeft(info.expiry)
+            let near = keepsNear ? cache.share(hash, info.stamp, with: connection.peer) : 0
             guard value.byteCount <= WireLimits.chunkBytes else {
                 let bytes = value.withUnsafeBytes { ByteBuffer(bytes: $0) }
-                large = Found(bytes: bytes, object: nil, stamp: info.stamp, ttlMilliseconds: ttl, source: .own)
+                large = (Found(bytes: bytes, object: nil, stamp: info.stamp, ttlMilliseconds: ttl, source: .own), near)
                 return
             }
             var response = WireResponse(id: request.id, status: .ok)
             response.stamp = info.stamp
             response.ttlMilliseconds = ttl
+            response.near = near
             value.withUnsafeBytes { bytes in
                 response.value = bytes
                 connection.respond(response)
             }
         }
-        if let large { connection.respond(id: request.id, large.bytes, stamp: large.stamp, ttlMilliseconds: large.ttlMilliseconds) }
+        if let (found, near) = large {
+            connection.respond(id: request.id, found.bytes, stamp: found.stamp, ttlMilliseconds: found.ttlMilliseconds, near: near)
+        }
         return isAnswered
     }
 
@@ -167,6 +174,7 @@ final class RequestServer: PeerRequestHandler {
         guard request.keys.count <= WireLimits.keysMax else { return refuse(request, .malformed, connection) }
         guard cache.scheme == nil else { return refuse(request, .unsupported, connection) }  // asked for one by one
         let routing = peer.table.routing
+        let keepsNear = request.flags.contains(.near)
         let batch = BatchAnswer(id: request.id, count: request.keys.count, connection: connection)
         cache.counters.add(.served, UInt64(request.keys.count))
         for (index, key) in request.keys.enumerated() {
@@ -179,6 +187,7 @@ final class RequestServer: PeerRequestHandler {
             let isHeld =
                 serving != .doubtful
                 && cache.visitHeld(key, hash) { info, value in
+                    if keepsNear { batch.note(near: cache.share(hash, info.stamp, with: connection.peer)) }
                     batch.fill(index, value, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
                 }
             if isHeld { continue }
@@ -186,7 +195,11 @@ final class RequestServer: PeerRequestHandler {
                 batch.fill(index, .init(status: .noLoader))
                 continue
             }
-            load(cache, Array(key), hash, connection, request.id) { batch.fill(index, $0) }
+            let bytes = Array(key)
+            load(cache, bytes, hash, connection, request.id) { outcome in
+                if keepsNear { batch.note(near: cache.share(outcome, bytes, hash, with: connection.peer)) }
+                batch.fill(index, outcome)
+            }
         }
         batch.dispatched()
     }
@@ -209,7 +222,7 @@ final class RequestServer: PeerRequestHandler {
         guard routing.isOwned(hash), peer.replicator.serving(hash) != .claiming else {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
-        let key = Array(request.key), id = request.id
+        let key = Array(request.key), id = request.id, keepsNear = request.flags.contains(.near)
         let content: Content =
             request.kind == .remove
             ? .tombstone
@@ -217,14 +230,16 @@ final class RequestServer: PeerRequestHandler {
         if cache.options.ackedBy == 1 {
             guard let stamp = cache.storeOwned(key, hash, content) else { return refuse(request, .notOwner, connection) }
             cache.sendCopies(content, key, hash, stamp)
-            return connection.respond(id: id, .ok, stamp: stamp)
+            let near = keepsNear ? cache.share(key, hash, stamp, with: connection.peer) : 0
+            return connection.respond(id: id, .ok, stamp: stamp, near: near)
         }
         guard enter(connection) else { return refuse(request, .overloaded, connection) }
         let started = peer.tasks.start {
             defer { self.leave(connection) }
             do {
                 if let stamp = try await cache.writeOwned(key, hash, content, routing, isLocal: false) {
-                    connection.respond(id: id, .ok, stamp: stamp)
+                    let near = keepsNear ? cache.share(key, hash, stamp, with: connection.peer) : 0
+                    connection.respond(id: id, .ok, stamp: stamp, near: near)
                 } else {
                     connection.respond(id: id, .notOwner, stamp: .zero)
                 }
@@ -253,7 +268,9 @@ final class RequestServer: PeerRequestHandler {
                     ttl: request.ttlMilliseconds.map(Duration.init(milliseconds:)),
                     kind: request.flags.contains(.fill) ? .fill : .explicit, now: now)
             }
-        peer.near.invalidate(hash: hash, cache: cache.index.value, key: request.key, upTo: request.stamp)
+        cache.dropNear(request.key, hash, below: request.stamp)
+        // An owner may be brought something newer: by a repair, or by a former owner.
+        if result == .stored, cache.keepsNear { peer.coherence.changed(hash, request.stamp) }
         guard request.id != 0 else { return }
         connection.respond(WireResponse(id: request.id, status: ResponseStatus(result)))
     }

@@ -45,7 +45,7 @@ package final class WireDecoder {
             if let gossip = try Self.gossip(gossip.pointee) { body(.gossip(gossip)) }
         }
         for invalidation in Self.elements(message.invalidations, message.n_invalidations) {
-            body(.invalidation(try Self.invalidation(invalidation.pointee)))
+            body(.invalidation(Self.invalidation(invalidation.pointee)))
         }
         for request in Self.elements(message.requests, message.n_requests) { body(try Self.request(request.pointee)) }
         for response in Self.elements(message.responses, message.n_responses) { body(.response(try Self.response(response.pointee))) }
@@ -102,6 +102,7 @@ package final class WireDecoder {
         response.chunkedBytes = message.chunked
         response.message = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.message).prefix(WireLimits.messageBytesMax))
         response.placement = message.placement
+        response.near = message.near
         guard message.n_items <= WireLimits.itemsMax else { throw .tooManyItems }
         if message.n_items > 0 {
             response.items.reserveCapacity(message.n_items)
@@ -116,10 +117,10 @@ package final class WireDecoder {
         return response
     }
 
-    private static func invalidation(_ message: Peercache__Invalidation) throws(WireError) -> WireInvalidation {
-        WireInvalidation(
-            cache: try cacheName(message.cache), key: try key(message.key),
-            stamp: Stamp(clock: message.stamp_clock, origin: message.stamp_origin))
+    private static func invalidation(_ message: Peercache__Invalidation) -> WireInvalidation {
+        let stamp = Stamp(clock: message.stamp_clock, origin: message.stamp_origin)
+        return WireInvalidation(
+            message.everything != 0 ? .everything : .key(hash: message.hash, below: stamp), number: message.number)
     }
 
     private static func key(_ data: ProtobufCBinaryData) throws(WireError) -> UnsafeRawBufferPointer {

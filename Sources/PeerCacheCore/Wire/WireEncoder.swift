@@ -63,6 +63,7 @@ package enum WireEncoder {
         message.chunked = response.chunkedBytes
         message.message = .init(response.message)
         message.placement = response.placement
+        message.near = response.near
         if response.items.isEmpty {
             pack(&message.base, field: 3, append)
         } else {
@@ -105,10 +106,14 @@ package enum WireEncoder {
     package static func invalidation(_ invalidation: WireInvalidation, append: Append) {
         var message = Peercache__Invalidation()
         peercache__invalidation__init(&message)
-        message.cache = .init(invalidation.cache)
-        message.key = .init(invalidation.key)
-        message.stamp_clock = invalidation.stamp.clock
-        message.stamp_origin = invalidation.stamp.origin
+        message.number = invalidation.number
+        switch invalidation.subject {
+        case .everything: message.everything = 1
+        case .key(let hash, let stamp):
+            message.hash = hash
+            message.stamp_clock = stamp.clock
+            message.stamp_origin = stamp.origin
+        }
         pack(&message.base, field: 9, append)
     }
 

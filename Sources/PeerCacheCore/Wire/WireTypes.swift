@@ -47,8 +47,10 @@ package struct RequestFlags: OptionSet, Sendable {
     package static let gathering = RequestFlags(rawValue: 8)
     /// `read`: the value itself is wanted.
     package static let value = RequestFlags(rawValue: 16)
+    /// `get`, `getMany`, `set`: the caller keeps a near copy, if it will be told of changes.
+    package static let near = RequestFlags(rawValue: 1 << 16)
     /// Every bit this version knows.
-    package static let all: RequestFlags = [.fallback, .tombstone, .fill, .gathering, .value]
+    package static let all: RequestFlags = [.fallback, .tombstone, .fill, .gathering, .value, .near]
 }
 
 /// How a request ended. Numbers are on the wire: added, never changed.
@@ -148,6 +150,8 @@ package struct WireResponse {
     package var message = UnsafeRawBufferPointer(start: nil, count: 0)
     package var placement: UInt64 = 0
     package var items: [WireItem] = []
+    /// Number of the last invalidation before this answer; 0: no near copy may be kept.
+    package var near: UInt64 = 0
 
     package init(id: UInt64, status: ResponseStatus) {
         self.id = id
@@ -165,16 +169,21 @@ package struct WireItem {
     package init(status: ResponseStatus) { self.status = status }
 }
 
-/// The owner's word that copies of a key below the stamp are outdated.
-package struct WireInvalidation {
-    package var cache: UnsafeRawBufferPointer
-    package var key: UnsafeRawBufferPointer
-    package var stamp: Stamp
+/// The owner's word that near copies are outdated.
+package struct WireInvalidation: Hashable, Sendable {
+    package enum Subject: Hashable, Sendable {
+        /// Copies of the key with this hash, below the stamp.
+        case key(hash: UInt64, below: Stamp)
+        /// All copies that the sender answered with.
+        case everything
+    }
+    package var subject: Subject
+    /// Of this sender's invalidations to this receiver, without gaps.
+    package var number: UInt64
 
-    package init(cache: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer, stamp: Stamp) {
-        self.cache = cache
-        self.key = key
-        self.stamp = stamp
+    package init(_ subject: Subject, number: UInt64) {
+        self.subject = subject
+        self.number = number
     }
 }
 

@@ -3,6 +3,11 @@ package import PeerCacheCore
 
 /// What leaves the connection, in which order, and how it ends.
 extension PeerConnection {
+    /// It was superfluous, and both sides had sent all they had before it ended: nothing is lost.
+    package var hasEndedInOrder: Bool {
+        state.withLock { $0.ending.hasSaidGoodbye && $0.ending.hasHeardGoodbye && !$0.ending.isFinal }
+    }
+
     var isClosed: Bool { state.withLock { $0.isClosed } }
 
     /// Calls in flight. For tests and the snapshot.

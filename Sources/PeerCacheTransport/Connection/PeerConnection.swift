@@ -24,6 +24,8 @@ package struct PeerResponse: Sendable {
     package var ttlMilliseconds: UInt64?
     package var stamp = Stamp.zero
     package var placement: UInt64 = 0
+    /// Number of the last invalidation before this answer; 0: no near copy may be kept.
+    package var near: UInt64 = 0
     /// What few answers have, out of the way of those that are copied most.
     private var rare: Rare?
 
@@ -59,6 +61,7 @@ package struct PeerResponse: Sendable {
         ttlMilliseconds = wire.ttlMilliseconds
         stamp = wire.stamp
         placement = wire.placement
+        near = wire.near
         guard wire.message.count > 0 || !wire.items.isEmpty else { return }
         rare = Rare(
             message: String(decoding: wire.message, as: UTF8.self),

@@ -137,10 +137,7 @@ enum FuzzTarget: UInt8, CaseIterable {
         case .cancel(let id): outbound.append(cancel: id)
         case .chunk(let id, let isResponse, let bytes):
             bytes.withUnsafeBytes { outbound.append(chunk: $0, id: id, isResponse: isResponse) }
-        case .invalidation(let cache, let key, let stamp):
-            cache.withUnsafeBytes { cache in
-                key.withUnsafeBytes { outbound.append(WireInvalidation(cache: cache, key: $0, stamp: stamp)) }
-            }
+        case .invalidation(let wire): outbound.append(wire)
         case .hello, .goodbye, .unknownRequest: break
         }
     }

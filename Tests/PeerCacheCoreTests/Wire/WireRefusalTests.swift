@@ -29,14 +29,12 @@ import WireSamples
         var long = request
         long.key.append(1)
         #expect(error(of: .request(long)) == .keyTooLong)
-        #expect(error(of: .invalidation(cache: [], key: long.key, stamp: .zero)) == .keyTooLong)
         long.keys = [long.key]
         long.key = []
         #expect(error(of: .request(long)) == .keyTooLong)
         long.keys = []
         long.cache.append(1)
         #expect(error(of: .request(long)) == .nameTooLong)
-        #expect(error(of: .invalidation(cache: long.cache, key: [], stamp: .zero)) == .nameTooLong)
     }
 
     @Test func chunkedSizesAboveTheCeiling() {

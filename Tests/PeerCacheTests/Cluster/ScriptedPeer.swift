@@ -9,13 +9,15 @@ import Testing
 final class ScriptedPeer: Sendable {
     /// What to answer; nil: nothing.
     typealias Script = @Sendable (RequestKind) -> ResponseStatus?
+    /// Answers a request with more than a status; false: the script does.
+    typealias Answer = @Sendable (WireRequest, PeerConnection) -> Bool
 
     let id = PeerID(high: .random(in: 1 ... .max), low: .random(in: .min ... .max))
     private let transport: PeerTransport
     private let handler: Handler
     private let directory = ConnectionDirectory()
 
-    private init(seed: PeerAddress, weight: UInt16, script: @escaping Script) throws {
+    private init(seed: PeerAddress, weight: UInt16, script: @escaping Script, answer: @escaping Answer) throws {
         let configuration = testConfiguration()
         let security = HandshakeSecurity.sharedSecret(try KeyRing(current: ClusterSecret("a secret of the tests, long enough")))
         var record = MemberRecord(id: id, address: PeerAddress(host: "127.0.0.1", port: 0))
@@ -25,18 +27,18 @@ final class ScriptedPeer: Sendable {
             settings: SettingsFingerprint(hashKey: try HashKey(nil, security: security, cluster: configuration.cluster).fingerprint),
             bind: record.address, record: record, group: MultiThreadedEventLoopGroup.singleton, logger: configuration.logger)
         transport.discovery = { [seed] }
-        handler = Handler(script: script)
+        handler = Handler(script: script, answer: answer)
         self.transport = PeerTransport(transport, clock: ClusterClock(), directory: directory, requestHandler: handler)
     }
 
     /// Joins a peer's cluster while `body` runs. With a weight it owns keys.
     static func join(
-        _ peer: CachePeer, weight: UInt16, script: @escaping Script = { _ in nil },
+        _ peer: CachePeer, weight: UInt16, script: @escaping Script = { _ in nil }, answer: @escaping Answer = { _, _ in false },
         _ body: (ScriptedPeer, PeerConnection) async throws -> Void
     ) async throws {
         let address = try #require(peer.address.flatMap { PeerAddress($0) })
         let peerID = try #require(PeerID(peer.id))
-        let scripted = try ScriptedPeer(seed: address, weight: weight, script: script)
+        let scripted = try ScriptedPeer(seed: address, weight: weight, script: script, answer: answer)
         let transport = scripted.transport
         _ = try await transport.start()
         let discovery = Task { await transport.run() }
@@ -54,17 +56,25 @@ final class ScriptedPeer: Sendable {
         await transport.stop()
     }
 
+    /// The connection to a peer, if there is one now.
+    func connection(to peer: PeerID) -> PeerConnection? { directory.connection(to: peer) }
+
     /// Requests of a kind so far.
     func count(of kind: RequestKind) -> Int { handler.kinds.withLock { $0.count { $0 == kind } } }
 
     private final class Handler: PeerRequestHandler {
         let kinds = Lock<[RequestKind]>([])
         let script: Script
+        let answer: Answer
 
-        init(script: @escaping Script) { self.script = script }
+        init(script: @escaping Script, answer: @escaping Answer) {
+            self.script = script
+            self.answer = answer
+        }
 
         func handle(_ request: WireRequest, on connection: PeerConnection) {
             kinds.withLock { $0.append(request.kind) }
+            if answer(request, connection) { return }
             if request.id != 0, let status = script(request.kind) { connection.respond(WireResponse(id: request.id, status: status)) }
         }
         func cancelled(requestID: UInt64, on connection: PeerConnection) {}

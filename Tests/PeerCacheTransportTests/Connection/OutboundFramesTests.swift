@@ -95,7 +95,7 @@ import WireSamples
                 }
             ),
             ("chunks", { frames, _ in frames.append(chunk: empty, id: 0, isResponse: false) }),
-            ("invalidations", { frames, _ in frames.append(WireInvalidation(cache: empty, key: empty, stamp: .zero)) }),
+            ("invalidations", { frames, _ in frames.append(WireInvalidation(.everything, number: 0)) }),
             ("pings", { frames, _ in frames.append(GossipMessage.ping(sequence: 1, placement: 0, claims: [])) }),
             ("syncs", { frames, _ in frames.append(GossipMessage.sync(members: [member], wantsReply: false)) }),
         ]
