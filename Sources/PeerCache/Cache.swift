@@ -201,7 +201,7 @@ extension Cache {
         token: NearStore.Token?, isWrite: Bool = false
     ) {
         guard core.keepsNear, let token else { return }
-        let near = UInt64(core.options.nearFor.millisecondsRoundedUp)
+        let near = UInt64(core.options.nearLife.millisecondsRoundedUp)
         let life = min(near, ttlMilliseconds ?? .max)
         guard life > 0 else { return }
         bytes.withUnsafeBytes { key in

@@ -14,9 +14,15 @@ public struct CacheOptions: Sendable, Hashable {
     /// Holders that have stored a write before it returns (W), the owner among them; with fewer holders in the cluster, all of them. In
     /// strict caches fewer holders are an error. Default 1.
     public var ackedBy: Int
-    /// How long a decoded object of any key may be used in this process without asking the owner; zero: no near copies. Default 1 s.
-    /// Writes and removals reach near copies within milliseconds; this bounds what a lost message can do.
-    public var nearFor: Duration
+    /// How long a decoded object of any key may be used in this process without asking the owner; zero: no near copies. Default nil: 1 s, but
+    /// none when `readFrom` + `ackedBy` > `copies`, as a near hit asks nobody.
+    ///
+    /// Owners tell who has near copies of what is written, removed or loaded again, within milliseconds; a reader that may have missed
+    /// something uses no copy of that owner. This is the bound on staleness for what is left: an owner that is cut off and does not know it.
+    public var nearFor: Duration?
+    /// One near hit in so many (rounded up to a power of two) is compared with what the key's owner holds, 0...1,000,000,000; 0: none. The
+    /// snapshot tells how many were older. Default 4,096; at most 640 requests per second.
+    public var nearSampling: Int
     /// The most memory that this peer's store gives to the cache's values, 56 bytes and some rounding for each included, at least 1 MiB; nil:
     /// as much as the other caches leave. A ceiling and not a reserve. Values larger than it are not stored; near copies do not count. A peer
     /// has it for 64 caches at most: the next fails with `.invalidConfiguration`. Need not be equal on all peers. Default nil.
@@ -26,20 +32,24 @@ public struct CacheOptions: Sendable, Hashable {
 
     /// Options; each has a default.
     public init(
-        ttl: Duration? = nil, copies: Int = 2, readFrom: Int = 1, ackedBy: Int = 1, nearFor: Duration = .seconds(1),
-        memoryMax: CachePeerConfiguration.ByteCount? = nil, loadTimeout: Duration = .seconds(10)
+        ttl: Duration? = nil, copies: Int = 2, readFrom: Int = 1, ackedBy: Int = 1, nearFor: Duration? = nil,
+        nearSampling: Int = 4096, memoryMax: CachePeerConfiguration.ByteCount? = nil, loadTimeout: Duration = .seconds(10)
     ) {
         self.ttl = ttl
         self.copies = copies
         self.readFrom = readFrom
         self.ackedBy = ackedBy
         self.nearFor = nearFor
+        self.nearSampling = nearSampling
         self.memoryMax = memoryMax
         self.loadTimeout = loadTimeout
     }
 
     /// The numbers of a strict cache: `readFrom` + `ackedBy` above `copies`. Nil: the cache is a fast one, as is every cache of one copy.
     var scheme: QuorumScheme? { copies > 1 ? QuorumScheme(copies: copies, readFrom: readFrom, ackedBy: ackedBy) : nil }
+
+    /// ``nearFor``, or its default.
+    var nearLife: Duration { nearFor ?? (scheme != nil ? .zero : .seconds(1)) }
 
     /// The most holders an entry can have.
     static let copiesMax = 7
@@ -61,7 +71,8 @@ public struct CacheOptions: Sendable, Hashable {
                 memoryMax.bytes >= ByteStore.quotaMin, "memoryMax", "\(memoryMax.bytes) bytes",
                 "use at least \(ByteStore.quotaMin) bytes, for example .megabytes(1), or nil")
         }
-        try check(nearFor >= .zero, "nearFor", nearFor, "use zero (no near copies) or more")
+        try check(nearLife >= .zero, "nearFor", nearLife, "use zero (no near copies) or more")
+        try check(0...1_000_000_000 ~= nearSampling, "nearSampling", nearSampling, "use 0 (none) or one hit in up to 1000000000")
         try check(
             loadTimeout >= .milliseconds(1) && loadTimeout <= .seconds(600), "loadTimeout", loadTimeout, "use 1 ms...600 s")
     }

@@ -21,6 +21,12 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public struct Cache: Sendable, Hashable, Codable {
         /// Reads answered by a near copy in this process.
         public var nearHits: UInt64
+        /// Near hits that were compared with what the key's owner held (``CacheOptions/nearSampling``).
+        public var nearSamples: UInt64
+        /// Those whose owner held something newer at the time of the hit, or a removal.
+        public var nearStale: UInt64
+        /// Stale near hits in a million, as far as sampled; nil: none was.
+        public var nearStalePPM: Double? { nearSamples == 0 ? nil : Double(nearStale) * 1_000_000 / Double(nearSamples) }
         /// Reads answered by this peer's store.
         public var ownHits: UInt64
         /// Reads answered by another peer.
@@ -157,8 +163,9 @@ extension PeerSnapshot.Cache {
     init(_ cache: CacheCore) {
         let counters = cache.counters, usage = cache.peer.store.usage(of: cache.index)
         self.init(
-            nearHits: counters.value(.nearHits), ownHits: counters.value(.ownHits),
-            peerHits: counters.value(.peerHits), misses: counters.value(.misses), loads: counters.value(.loads),
+            nearHits: counters.value(.nearHits), nearSamples: counters.value(.nearSamples), nearStale: counters.value(.nearStale),
+            ownHits: counters.value(.ownHits), peerHits: counters.value(.peerHits),
+            misses: counters.value(.misses), loads: counters.value(.loads),
             loadErrors: counters.value(.loadErrors), coalescedWaits: counters.value(.coalescedWaits),
             fallbackLoads: counters.value(.fallbackLoads), loadsRunning: cache.loadsRunning, served: counters.value(.served),
             sets: counters.value(.sets), removes: counters.value(.removes), entries: usage.entries, bytes: usage.bytes)

@@ -243,7 +243,7 @@ extension CacheCore {
     /// - Returns: for the answer; 0: it may not.
     func share(_ hash: UInt64, _ stamp: Stamp, with other: PeerID) -> UInt64 {
         guard keepsNear, peer.replicator.serving(hash) == .open else { return 0 }
-        return peer.coherence.share(hash, stamp, with: other, nearFor: options.nearFor)
+        return peer.coherence.share(hash, stamp, with: other, nearFor: options.nearLife)
     }
 
     /// As ``share(_:_:with:)`` when the store was not locked since the content was there: it may have been replaced meanwhile.

@@ -29,6 +29,7 @@ final class CacheCore: Sendable {
     let counters = StripedCounters<CacheCounter>()
     let metrics: CacheMetrics
     let trail = ReadTrail()
+    let sampler: NearSampler
     /// For what may load on another peer.
     let loadPatience: Patience
     private let loads: LoadDriver
@@ -50,8 +51,9 @@ final class CacheCore: Sendable {
         self.failure = failure
         scheme = failure == nil ? options.scheme : nil
         votes = scheme.flatMap { peer.replicator.votes(of: $0) }
-        keepsNear = failure == nil && options.nearFor > .zero && scheme == nil
+        keepsNear = failure == nil && options.nearLife > .zero
         metrics = peer.metrics.cache(name)
+        sampler = NearSampler(clock: peer.clock)
         loadPatience = Patience(max(peer.configuration.requestTimeout, options.loadTimeout + .seconds(1)))
         let timeout = max(.milliseconds(1), options.loadTimeout)
         let loadsMax = peer.configuration.limits.loadsMax
@@ -70,6 +72,7 @@ final class CacheCore: Sendable {
     func tick() {
         loads.tick()
         fallbackLoads.tick()
+        compareSamples()
     }
 
     /// Fails everybody who waits for a load. Call it when nobody ticks any more.

@@ -15,6 +15,8 @@ enum CacheCounter: Int, CaseIterable, Sendable {
     case decodeFailures
     /// Fills that lost against a newer write, removal or floor.
     case fillsForgotten
+    /// Near hits that were compared with what the owner held, and those that were older.
+    case nearSamples, nearStale
 }
 
 /// What the peer counts as a whole.

@@ -17,10 +17,12 @@ struct StripedCounters<Name: CaseIterable & RawRepresentable & Sendable>: Sendab
             for index in 0..<count { (words + index).initialize(to: Atomic(0)) }
         }
 
+        /// The new value of the thread's stripe.
+        @discardableResult
         @inline(__always)
-        func add(_ name: Name, _ count: UInt64) {
+        func add(_ name: Name, _ count: UInt64) -> UInt64 {
             let stripe = Int(truncatingIfNeeded: peercache_thread_number()) & (Self.stripes &- 1)
-            words[stripe &* stride &+ name.rawValue].wrappingAdd(count, ordering: .relaxed)
+            return words[stripe &* stride &+ name.rawValue].wrappingAdd(count, ordering: .relaxed).newValue
         }
 
         deinit {

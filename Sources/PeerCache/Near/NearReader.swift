@@ -19,6 +19,9 @@ struct NearReader: @unchecked Sendable {
     private let counters: Unmanaged<StripedCounters<CacheCounter>.Storage>
     private let secret: UnsafeRawPointer
     private let cache: UInt16
+    private let sampler: Unmanaged<NearSampler>
+    /// A hit is a sample when the count of its stripe has none of these bits.
+    private let sampleMask: UInt64
     /// Near copies are made at all.
     @usableFromInline let isOn: Bool
 
@@ -28,6 +31,9 @@ struct NearReader: @unchecked Sendable {
         secret = core.secret.address
         cache = core.index.value
         isOn = core.keepsNear
+        sampler = .passUnretained(core.sampler)
+        let sampling = UInt64(clamping: core.options.nearSampling)
+        sampleMask = sampling == 0 ? .max : sampling == 1 ? 0 : UInt64.max >> UInt64((sampling - 1).leadingZeroBitCount)
     }
 
     /// A copy that stays in place until it is given back.
@@ -52,7 +58,8 @@ struct NearReader: @unchecked Sendable {
                 store.leave(hit)
                 return nil
             }
-            counters._withUnsafeGuaranteedRef { $0.add(.nearHits, 1) }
+            let count = counters._withUnsafeGuaranteedRef { $0.add(.nearHits, 1) }
+            if count & sampleMask == 0 { sampler._withUnsafeGuaranteedRef { $0.note(key, clock: hit.clock) } }
             return Hit(object: hit.object, line: hit.line)
         }
     }
@@ -60,6 +67,6 @@ struct NearReader: @unchecked Sendable {
     @usableFromInline
     @inline(never)
     func leave(_ hit: Hit) {
-        store._withUnsafeGuaranteedRef { $0.leave(NearStore.Hit(object: hit.object, expires: 0, line: hit.line)) }
+        store._withUnsafeGuaranteedRef { $0.leave(NearStore.Hit(object: hit.object, expires: 0, clock: 0, line: hit.line)) }
     }
 }

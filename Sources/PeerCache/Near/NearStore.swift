@@ -91,6 +91,8 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
         let object: UnsafeRawPointer
         /// Milliseconds since 1970.
         let expires: UInt64
+        /// Of the copy's stamp.
+        let clock: UInt64
         /// Nil: the object has been retained instead.
         let line: NearReaders.Line?
     }
@@ -117,7 +119,7 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
                 }
                 // A look first: a store would take the line from the other readers at every hit.
                 if mark.pointee.load(ordering: .relaxed) == 0 { mark.pointee.store(1, ordering: .relaxed) }
-                return Hit(object: object, expires: expires, line: line)
+                return Hit(object: object, expires: expires, clock: clock, line: line)
             case .missing:
                 readers.leave(line)
                 return nil
@@ -136,7 +138,7 @@ package final class NearStore: @unchecked Sendable {  // all state is behind the
         guard let position = shard.position(hash: hash, cache: cache, key: key) else { return nil }
         let record = shard.record(position)
         guard isCurrent(record, nowMilliseconds: nowMilliseconds), let object = record.object?.retain() else { return nil }
-        return Hit(object: UnsafeRawPointer(object.toOpaque()), expires: record.expires, line: nil)
+        return Hit(object: UnsafeRawPointer(object.toOpaque()), expires: record.expires, clock: record.clock, line: nil)
     }
 
     @inline(__always)

@@ -206,10 +206,12 @@ final class RequestServer: PeerRequestHandler {
 
     private func inspect(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
         var response = WireResponse(id: request.id, status: .absent)
-        if let info = peer.store.held(cache.id(hash), request.key.bytes), !info.isTombstone, !peer.isOver(info.expiry) {
-            response.status = .ok
+        if let info = peer.store.held(cache.id(hash), request.key.bytes), !peer.isOver(info.expiry) {
             response.stamp = info.stamp
-            response.ttlMilliseconds = peer.millisecondsLeft(info.expiry)
+            if !info.isTombstone {
+                response.status = .ok
+                response.ttlMilliseconds = peer.millisecondsLeft(info.expiry)
+            }
         }
         connection.respond(response)
     }

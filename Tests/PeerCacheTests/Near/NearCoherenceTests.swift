@@ -1,4 +1,4 @@
-import PeerCache
+@testable import PeerCache
 import PeerCacheCore
 import PeerCacheTransport
 import Testing
@@ -17,7 +17,7 @@ private final class Number: Sendable {
 
 /// Near copies live an hour here: only what the owners say, or fail to say, can end them within a test.
 @Suite(.timeLimit(.minutes(2))) struct NearCoherenceTests {
-    private static let options = CacheOptions(copies: 1, nearFor: .seconds(3600))
+    private static let options = CacheOptions(copies: 1, nearFor: .seconds(3600), nearSampling: 1)
 
     /// The cache on each peer, once the slots are gathered that it made them hold: until then no near copies are made.
     private func caches(
@@ -145,6 +145,12 @@ private final class Number: Sendable {
         }
     }
 
+    @Test func strictCachesKeepNoNearCopiesUnlessAsked() {
+        #expect(CacheOptions().nearLife == .seconds(1) && CacheOptions(copies: 3, ackedBy: 2).nearLife == .seconds(1))
+        #expect(CacheOptions(copies: 3, readFrom: 2, ackedBy: 2).nearLife == .zero)
+        #expect(CacheOptions(copies: 3, readFrom: 2, ackedBy: 2, nearFor: .seconds(2)).nearLife == .seconds(2))
+    }
+
     // MARK: An owner that says what the test wants
 
     private static func hash(_ key: Int) throws -> UInt64 {
@@ -153,18 +159,24 @@ private final class Number: Sendable {
         return key.withKeyBytes { secret.hash($0) }
     }
 
-    /// Joins an owner that answers reads with "v", the stamp 1 and the number that `number` holds. The body gets two of its keys, which have
+    /// Joins an owner that answers reads with "v", the stamp 1 and the number that `number` holds, and says that it holds what `held` is the
+    /// clock of. The body gets two of its keys, which have
     /// near copies already, and the connection.
     private func withScriptedOwner(
-        _ body: (CachePeer, Cache<Int, String>, ScriptedPeer, Number, (Int, Int)) async throws -> Void
+        held: Number = Number(0), _ body: (CachePeer, Cache<Int, String>, ScriptedPeer, Number, (Int, Int)) async throws -> Void
     ) async throws {
         let number = Number(5)
         try await withCluster(of: 1) { peers in
             let cache = try await caches(peers)[0]
             try await ScriptedPeer.join(
-                peers[0], weight: 1, script: { $0 == .inspect ? .absent : nil },
+                peers[0], weight: 1,
                 answer: { request, connection in
-                    guard request.kind == .get else { return false }
+                    if request.kind == .inspect {
+                        var response = WireResponse(id: request.id, status: .absent)
+                        response.stamp = Stamp(clock: held.value, origin: 1)
+                        connection.respond(response)
+                    }
+                    guard request.kind == .get else { return request.kind == .inspect }
                     var response = WireResponse(id: request.id, status: .ok)
                     response.stamp = Stamp(clock: 1 << 16, origin: 1)
                     response.near = request.flags.contains(.near) ? number.value : 0
@@ -243,6 +255,27 @@ private final class Number: Sendable {
             #expect(cache.peek(keys.0) == nil && cache.peek(keys.1) == nil)
             try await cache.expect(keys.0, "v")
             #expect(cache.peek(keys.0) == "v")
+        }
+    }
+
+    @Test func staleHitsAreCountedAmongTheSamples() async throws {
+        let held = Number(0)
+        try await withScriptedOwner(held: held) { peer, cache, owner, number, keys in
+            /// Hits once and waits for the comparison; earlier hits may be compared with it. Whether all were stale, or none.
+            func isStale(_ clock: UInt64) async throws -> Bool? {
+                held.value = clock
+                let before = try #require(peer.snapshot().caches["near"])
+                #expect(cache.peek(keys.0) == "v")
+                try await eventually("compared") { peer.snapshot().caches["near"].map { $0.nearSamples > before.nearSamples } ?? false }
+                let after = try #require(peer.snapshot().caches["near"])
+                let stale = after.nearStale - before.nearStale
+                return stale == 0 ? false : stale == after.nearSamples - before.nearSamples ? true : nil
+            }
+            let same = try await isStale(1 << 16), newer = try await isStale(2 << 16)
+            let later = try await isStale((ClusterClock.wallMilliseconds + 5000) << 16)
+            #expect(same == false && newer == true && later == false)
+            let figures = try #require(peer.snapshot().caches["near"])
+            #expect(figures.nearStalePPM == Double(figures.nearStale) * 1_000_000 / Double(figures.nearSamples))
         }
     }
 
