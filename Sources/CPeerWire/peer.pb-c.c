@@ -1449,7 +1449,7 @@ const ProtobufCMessageDescriptor peercache__request__descriptor =
   (ProtobufCMessageInit) peercache__request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__response__field_descriptors[11] =
+static const ProtobufCFieldDescriptor peercache__response__field_descriptors[12] =
 {
   {
     "id",
@@ -1583,9 +1583,22 @@ static const ProtobufCFieldDescriptor peercache__response__field_descriptors[11]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "copied_through",
+    21,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Response, copied_through),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__response__field_indices_by_name[] = {
   6,   /* field[6] = chunked */
+  11,   /* field[11] = copied_through */
   0,   /* field[0] = id */
   9,   /* field[9] = items */
   7,   /* field[7] = message */
@@ -1601,7 +1614,7 @@ static const ProtobufCIntRange peercache__response__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 10 },
-  { 0, 11 }
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor peercache__response__descriptor =
 {
@@ -1611,7 +1624,7 @@ const ProtobufCMessageDescriptor peercache__response__descriptor =
   "Peercache__Response",
   "peercache",
   sizeof(Peercache__Response),
-  11,
+  12,
   peercache__response__field_descriptors,
   peercache__response__field_indices_by_name,
   2,  peercache__response__number_ranges,

@@ -87,6 +87,10 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public var invalidationGaps: UInt64
     /// Keys whose near copies elsewhere were dropped because this peer had no room to remember who has them.
     public var sharersDisplaced: UInt64
+    /// Acknowledged writes of this process whose owner, another peer, does not have copies yet.
+    public var journalEntries: Int
+    /// Acknowledged writes that were not noted for want of room, or that no next owner could be told of: an older value may come back.
+    public var journalOverflows: UInt64
     /// Slots this peer gains and has not gathered yet.
     public var slotsUnsettled: Int
     /// Slots it lost and keeps until the new owner has fetched them.
@@ -131,6 +135,7 @@ extension CachePeer {
             nearEntries: core.near.usage.entries,
             invalidationsSent: core.counters.value(.invalidationsSent), invalidationsReceived: core.counters.value(.invalidationsReceived),
             invalidationGaps: core.counters.value(.invalidationGaps), sharersDisplaced: core.counters.value(.sharersDisplaced),
+            journalEntries: core.safety.journalCount, journalOverflows: core.counters.value(.journalOverflows),
             slotsUnsettled: slots.unsettled, slotsOwed: slots.owed, slotsDirty: slots.dirty,
             slotsSilent: core.replicator.silentCount,
             peerRequests: core.counters.value(.peerRequests),

@@ -137,6 +137,7 @@ package struct OwnedResponse: Hashable, Sendable {
     package var placement: UInt64 = 0
     package var items: [Item] = []
     package var near: UInt64 = 0
+    package var copiedThrough: UInt64 = 0
 
     package init(id: UInt64, status: ResponseStatus) {
         self.id = id
@@ -152,6 +153,7 @@ package struct OwnedResponse: Hashable, Sendable {
         message = Array(wire.message)
         placement = wire.placement
         near = wire.near
+        copiedThrough = wire.copiedThrough
         items = wire.items.map { wire in
             var item = Item(status: wire.status)
             item.value = Array(wire.value)
@@ -173,6 +175,7 @@ package struct OwnedResponse: Hashable, Sendable {
                     wire.message = message
                     wire.placement = placement
                     wire.near = near
+                    wire.copiedThrough = copiedThrough
                     wire.items = zip(items, values).map { item, value in
                         var wire = WireItem(status: item.status)
                         wire.value = value

@@ -66,6 +66,7 @@ package struct RandomMessages {
         response.message = bytes(upTo: WireLimits.messageBytesMax, using: &random)
         response.placement = number(using: &random)
         if random.next() % 2 == 0 { response.near = number(using: &random) }
+        if random.next() % 2 == 0 { response.copiedThrough = number(using: &random) }
         for _ in 0..<Int(random.next() % UInt64(keysMax + 1)) {
             var item = OwnedResponse.Item(status: status(using: &random))
             item.value = bytes(upTo: 64, using: &random)

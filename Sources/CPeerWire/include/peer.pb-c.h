@@ -194,10 +194,17 @@ struct  Peercache__Response
    * number of the last invalidation before this answer: the caller will be told when what it got is
    */
   uint64_t near;
+  /*
+   * outdated; 0: it will not, so it must not keep a near copy
+   */
+  /*
+   * readClock: clock up to which all writes of the answering peer have a copy
+   */
+  uint64_t copied_through;
 };
 #define PEERCACHE__RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__response__descriptor) \
-    , 0, 0, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, 0,NULL, 0 }
+    , 0, 0, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, 0,NULL, 0, 0 }
 
 
 struct  Peercache__Item

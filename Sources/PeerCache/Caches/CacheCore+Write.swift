@@ -78,6 +78,8 @@ extension CacheCore {
             switch response.status {
             case .ok:
                 dropNear(key, hash, below: response.stamp)
+                // With more acks, or no copies at all, there is nothing older that could come back.
+                if options.ackedBy == 1, options.copies > 1 { peer.safety.note(key, self, response.stamp, at: owner) }
                 return .done(Written(stamp: response.stamp, isCacheable: keepsNear && peer.coherence.mayKeep(response.near, from: owner)))
             case .notOwner where response.placement == routing.digest: return .settling
             case .notOwner:
@@ -159,7 +161,7 @@ extension CacheCore {
     }
 
     /// Sends a write to all other holders and waits until `count` of them have it, or something newer.
-    private func confirmed(
+    func confirmed(
         by count: Int, of holders: [PeerID], _ key: [UInt8], _ content: Content, _ stamp: Stamp, within patience: Duration
     ) async -> Bool {
         peer.counters.add(.copiesSent, UInt64(holders.count))

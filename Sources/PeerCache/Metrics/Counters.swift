@@ -27,6 +27,8 @@ enum PeerCounter: Int, CaseIterable, Sendable {
     case copiesSent, copiesDropped
     /// Invalidations of near copies told and heard, losses of them noticed here, and keys whose sharers lost their copies for want of room.
     case invalidationsSent, invalidationsReceived, invalidationGaps, sharersDisplaced
+    /// Acknowledged writes that the journal had no room for or no next owner could be told of, and those that one was told of.
+    case journalOverflows, journalReplays
     /// Writes refused because their stamp was too far ahead.
     case clockSkew
     /// Slots gained that are complete, entries fetched or shipped for them or for repair, and buckets repaired.

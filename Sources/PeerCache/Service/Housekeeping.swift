@@ -26,6 +26,7 @@ struct Housekeeping {
             _ = core.store.sweep(now: now, bytesMax: 32 << 20)
             _ = core.near.sweep(nowMilliseconds: ClusterClock.wallMilliseconds, entriesMax: 20_000)
             core.coherence.tick()
+            core.safety.tick(core)
             for cache in core.caches { cache.tick() }
             if rounds % 10 == 0 { report() }
             rounds += 1

@@ -10,6 +10,7 @@ final class PeerCore: Sendable {
     let store: ByteStore
     let near: NearStore
     let coherence: NearCoherence
+    let safety: WriteSafety
     let valueBytesMax: Int
     let directory: ConnectionDirectory
     let table: RoutingTable
@@ -48,6 +49,7 @@ final class PeerCore: Sendable {
         do { store = try ByteStore(limit: validated.storeBytes, policy: configuration.eviction.kind, shards: nil, seed: me.low) } catch {
             throw PeerCacheError(.invalidConfiguration, "memory: \(error)", underlying: error)
         }
+        safety = WriteSafety(bytesMax: configuration.memory.bytes / 64)
         valueBytesMax = validated.valueBytesMax
         loaders = TaskOwner(countMax: configuration.limits.loadsMax)
         directory = ConnectionDirectory()

@@ -42,6 +42,7 @@ final class PlacementUpdater: Sendable {
         core.near.suspect(moved)
         core.replicator.send(effects, core)
         core.replicator.send(voting: votes, core)
+        core.safety.look(core)
     }
 
     private func input(_ routing: Routing, _ core: PeerCore) -> ReplicaMachine.Input {

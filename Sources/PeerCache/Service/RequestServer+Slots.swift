@@ -7,7 +7,7 @@ extension RequestKind {
     var isAboutSlots: Bool {
         switch self {
         case .claim, .pull, .compare, .seal: true
-        case .get, .getMany, .set, .remove, .apply, .readClock, .clearCache, .inspect, .read, .store: false
+        case .get, .getMany, .set, .remove, .apply, .readClock, .clearCache, .inspect, .read, .store, .removeOlder: false
         }
     }
 }

@@ -27,7 +27,11 @@ final class RequestServer: PeerRequestHandler {
     // MARK: PeerRequestHandler
 
     func handle(_ request: WireRequest, on connection: PeerConnection) {
-        if case .readClock = request.kind { return connection.respond(WireResponse(id: request.id, status: .ok)) }
+        if case .readClock = request.kind {
+            var response = WireResponse(id: request.id, status: .ok)
+            response.copiedThrough = peer.safety.copiedThrough
+            return connection.respond(response)
+        }
         if case .clearCache = request.kind { return clear(request, connection) }
         if request.kind.isAboutSlots { return handleSlots(request, connection) }
         if request.kind == .read || request.kind == .store { return handleVote(request, connection) }
@@ -41,6 +45,7 @@ final class RequestServer: PeerRequestHandler {
         case .remove: write(cache, request, hash, connection)
         case .apply: apply(cache, request, hash, connection)
         case .inspect: inspect(cache, request, hash, connection)
+        case .removeOlder: removeOlder(cache, request, hash, connection)
         case .readClock, .clearCache, .claim, .pull, .compare, .seal, .read, .store: break
         }
     }
@@ -230,8 +235,12 @@ final class RequestServer: PeerRequestHandler {
             ? .tombstone
             : .value(ByteBuffer(bytes: request.value), ttl: request.ttlMilliseconds.map(Duration.init(milliseconds:)), isFill: false)
         if cache.options.ackedBy == 1 {
-            guard let stamp = cache.storeOwned(key, hash, content) else { return refuse(request, .notOwner, connection) }
-            cache.sendCopies(content, key, hash, stamp)
+            let side = peer.safety.began()
+            guard let stamp = cache.storeOwned(key, hash, content) else {
+                peer.safety.ended(side, hash, sentTo: [])
+                return refuse(request, .notOwner, connection)
+            }
+            sendCopies(cache, content, key, hash, stamp, side)
             let near = keepsNear ? cache.share(key, hash, stamp, with: connection.peer) : 0
             return connection.respond(id: id, .ok, stamp: stamp, near: near)
         }
@@ -253,6 +262,28 @@ final class RequestServer: PeerRequestHandler {
             leave(connection)
             refuse(request, peer.tasks.isStopped ? .shuttingDown : .overloaded, connection)
         }
+    }
+
+    /// Sends copies and notes when they have been sent.
+    private func sendCopies(_ cache: CacheCore, _ content: Content, _ key: [UInt8], _ hash: UInt64, _ stamp: Stamp, _ side: Int) {
+        let holders = cache.otherHolders(hash, peer.table.routing)
+        if content.large != nil, !holders.isEmpty {
+            // Small messages overtake the chunks of a large value, so its holders must say themselves that they have it.
+            let isStarted = peer.tasks.start {
+                let patience = self.peer.configuration.requestTimeout
+                _ = await cache.confirmed(by: holders.count, of: holders, key, content, stamp, within: patience)
+                self.peer.safety.ended(side, hash, sentTo: [])
+            }
+            if isStarted != nil { return }
+        }
+        cache.sendCopies(content, key, hash, stamp)
+        peer.safety.ended(side, hash, sentTo: holders)
+    }
+
+    private func removeOlder(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        guard peer.clock.accepts(request.stamp) else { return refuse(request, .clockSkew, connection) }
+        let isDone = cache.removeOlderOwned(Array(request.key), hash, than: request.stamp)
+        connection.respond(WireResponse(id: request.id, status: isDone ? .ok : .notOwner))
     }
 
     private func apply(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {

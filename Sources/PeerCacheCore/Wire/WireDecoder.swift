@@ -103,6 +103,7 @@ package final class WireDecoder {
         response.message = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.message).prefix(WireLimits.messageBytesMax))
         response.placement = message.placement
         response.near = message.near
+        response.copiedThrough = message.copied_through
         guard message.n_items <= WireLimits.itemsMax else { throw .tooManyItems }
         if message.n_items > 0 {
             response.items.reserveCapacity(message.n_items)

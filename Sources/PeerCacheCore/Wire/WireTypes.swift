@@ -28,6 +28,8 @@ package enum RequestKind: UInt32, Sendable {
     case read = 13
     /// Strict caches: take the content in with its stamp, and count as a voter under `placement`.
     case store = 14
+    /// Remove a key if what is held is older than the stamp: its former owner had acknowledged that and may have died before it had a copy.
+    case removeOlder = 20
 }
 
 /// Bits of `Request.flags`.
@@ -152,6 +154,8 @@ package struct WireResponse {
     package var items: [WireItem] = []
     /// Number of the last invalidation before this answer; 0: no near copy may be kept.
     package var near: UInt64 = 0
+    /// All writes of the answering peer up to this clock have a copy.
+    package var copiedThrough: UInt64 = 0
 
     package init(id: UInt64, status: ResponseStatus) {
         self.id = id

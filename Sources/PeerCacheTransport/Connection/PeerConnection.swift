@@ -26,6 +26,8 @@ package struct PeerResponse: Sendable {
     package var placement: UInt64 = 0
     /// Number of the last invalidation before this answer; 0: no near copy may be kept.
     package var near: UInt64 = 0
+    /// All writes of the answering peer up to this clock have a copy.
+    package var copiedThrough: UInt64 = 0
     /// What few answers have, out of the way of those that are copied most.
     private var rare: Rare?
 
@@ -62,6 +64,7 @@ package struct PeerResponse: Sendable {
         stamp = wire.stamp
         placement = wire.placement
         near = wire.near
+        copiedThrough = wire.copiedThrough
         guard wire.message.count > 0 || !wire.items.isEmpty else { return }
         rare = Rare(
             message: String(decoding: wire.message, as: UTF8.self),

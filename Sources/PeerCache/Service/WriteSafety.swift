@@ -1,0 +1,148 @@
+internal import PeerCacheCore
+internal import PeerCacheTransport
+internal import Synchronization
+
+/// So that the crash of an owner loses values and not invalidations (`CONTRACT.md` §5.2): as owner, how far the writes have copies; as caller,
+/// a journal of what was written and has none yet.
+final class WriteSafety: Sendable {
+    private let progress = Lock(CopyProgress())
+    private let journal: Lock<CallerJournal>
+    /// A round, or a look at the journal, is under way.
+    private let isAsking = Atomic(false), isLooking = Atomic(false)
+    /// Entries that are told at a time, and how often one is tried, with pauses of 20 ms: a next owner first asks the former ones.
+    private static let replaysMax = 64, attemptsMax = 100
+
+    /// - Parameter bytesMax: of the journal; at most 4 MiB are used.
+    init(bytesMax: Int) { journal = Lock(CallerJournal(bytesMax: min(4 << 20, bytesMax))) }
+
+    /// Called every 100 ms.
+    func tick(_ core: PeerCore) {
+        advance(core)
+        look(core)
+    }
+
+    // MARK: As owner
+
+    /// Clock up to which all writes of this peer have copies.
+    var copiedThrough: UInt64 { progress.withLock { $0.through } }
+
+    /// A write begins whose caller may keep a journal. Before its stamp is minted.
+    func began() -> Int { progress.withLock { $0.began() } }
+
+    /// - Parameter side: from ``began()``.
+    func ended(_ side: Int, _ hash: UInt64, sentTo holders: [PeerID]) {
+        progress.withLock { $0.ended(side, slot: Slot(hash: hash), sentTo: holders) }
+    }
+
+    private func advance(_ core: PeerCore) {
+        let copies = progress.withLock { progress in
+            // Minted under the lock: whoever begins a write after this gets a higher stamp.
+            progress.beginRound(clock: core.clock.mint(above: 0))
+            return progress.copiesOfRound
+        }
+        guard let copies, !isAsking.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        let isStarted = core.tasks.start {
+            var isComplete = true
+            for (holder, slots) in copies where await core.copiedThrough(at: holder) == nil {
+                isComplete = false
+                // What was on its way there may be lost.
+                for slot in Slot.all where slots.contains(slot) {
+                    core.replicator.missed(UInt64(slot.index) << UInt64(64 - Slot.bits), by: holder)
+                }
+            }
+            let isRepaired = core.replicator.counts.dirty == 0
+            self.progress.withLock { $0.endRound(isComplete: isComplete && isRepaired) }
+            self.isAsking.store(false, ordering: .releasing)
+        }
+        if isStarted == nil { isAsking.store(false, ordering: .releasing) }
+    }
+
+    // MARK: As caller
+
+    /// Entries that wait for copies.
+    var journalCount: Int { journal.withLock { $0.count } }
+
+    /// An owner has acknowledged a write.
+    func note(_ key: [UInt8], _ cache: CacheCore, _ stamp: Stamp, at owner: PeerID) {
+        let entry = CallerJournal.Entry(cache: cache.index, key: key, stamp: stamp)
+        if !journal.withLock({ $0.note(entry, at: owner) }) { cache.peer.counters.add(.journalOverflows) }
+    }
+
+    /// Asks owners that are there how far they are, and tells the next owners of what those wrote that are gone.
+    func look(_ core: PeerCore) {
+        let owners = journal.withLock { $0.owners }
+        guard !owners.isEmpty, !isLooking.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        let isStarted = core.tasks.start {
+            for owner in owners {
+                if core.table.routing.view?.member(owner)?.status.isPresent == true {
+                    if let clock = await core.copiedThrough(at: owner) { self.journal.withLock { $0.copied(through: clock, by: owner) } }
+                } else if let entries = self.journal.withLock({ $0.take(of: owner) }) {
+                    await self.replay(entries, core)
+                }
+            }
+            self.isLooking.store(false, ordering: .releasing)
+        }
+        if isStarted == nil { isLooking.store(false, ordering: .releasing) }
+    }
+
+    private func replay(_ entries: [CallerJournal.Entry], _ core: PeerCore) async {
+        let caches = Dictionary(core.caches.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })  // looked up, never iterated
+        await withTaskGroup(of: Void.self) { group in
+            for (index, entry) in entries.enumerated() {
+                guard let cache = caches[entry.cache] else { continue }
+                if index >= Self.replaysMax { await group.next() }
+                group.addTask { await Self.replay(entry, cache) }
+            }
+        }
+    }
+
+    private static func replay(_ entry: CallerJournal.Entry, _ cache: CacheCore) async {
+        for _ in 0..<attemptsMax where !Task.isCancelled {
+            if await cache.removeOlder(entry.key, than: entry.stamp) { return cache.peer.counters.add(.journalReplays) }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        cache.peer.counters.add(.journalOverflows)
+    }
+}
+
+extension PeerCore {
+    /// How far a peer's writes have copies. Its answer comes after it has taken in what was sent to it before. Nil: none came.
+    func copiedThrough(at other: PeerID) async -> UInt64? {
+        let answer = await call(other, patience: requestPatience) { id, milliseconds, frames in
+            var request = WireRequest(kind: .readClock, cache: UnsafeRawBufferPointer(start: nil, count: 0))
+            request.id = id
+            request.deadlineMilliseconds = milliseconds
+            frames.append(request)
+        }
+        guard case .success(let response) = answer, response.status == .ok else { return nil }
+        return response.copiedThrough
+    }
+}
+
+extension CacheCore {
+    /// Sees to it that the owner of a key holds nothing older than the stamp. False: it did not confirm.
+    func removeOlder(_ key: [UInt8], than stamp: Stamp) async -> Bool {
+        let hash = hash(key)
+        guard let owner = peer.table.routing.owner(hash) else { return true }
+        if owner == peer.me { return removeOlderOwned(key, hash, than: stamp) }
+        let answer = await peer.call(owner, patience: peer.requestPatience) { id, milliseconds, frames in
+            withRequest(.removeOlder, key) { request in
+                request.id = id
+                request.stamp = stamp
+                request.deadlineMilliseconds = milliseconds
+                frames.append(request)
+            }
+        }
+        if case .success(let response) = answer { return response.status != .notOwner }
+        return false
+    }
+
+    /// As owner. Also when nothing is held: an older entry may be on its way from another holder. False: this peer is not the owner.
+    func removeOlderOwned(_ key: [UInt8], _ hash: UInt64, than stamp: Stamp) -> Bool {
+        guard peer.table.routing.owner(hash) == peer.me, peer.replicator.serving(hash) != .claiming else { return false }
+        guard guardStamp(key, hash) < stamp else { return true }
+        guard let removed = storeOwned(key, hash, .tombstone) else { return false }
+        sendCopies(.tombstone, key, hash, removed)
+        return true
+    }
+}
