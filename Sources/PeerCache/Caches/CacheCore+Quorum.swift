@@ -36,7 +36,8 @@ extension CacheCore {
 
     /// Takes in a write with its stamp.
     func store(_ content: Content, _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ stamp: Stamp) -> WriteResult {
-        switch content {
+        defer { dropNear(key, hash, below: stamp) }
+        return switch content {
         case .value(let value, let ttl, let isFill):
             value.withUnsafeReadableBytes { value in
                 peer.store.apply(
@@ -180,7 +181,9 @@ extension CacheCore {
                     self, key, hash, .write(write, content), placement: routing.digest, voters: voters, deadline: deadline
                 ).run()
                 switch outcome {
-                case .stored(let stamp): return stamp
+                case .stored(let stamp):
+                    dropNear(key, hash, below: stamp)
+                    return stamp
                 case .noQuorum(let minted): stamp = minted ?? stamp
                 case .cancelled: throw CancellationError()
                 case .hit, .miss: break

@@ -76,7 +76,7 @@ final class RequestServer: PeerRequestHandler {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
         cache.counters.add(.served)
-        let keepsNear = request.flags.contains(.near) && !isFallback
+        let keepsNear = !isFallback && mayKeep(request, connection)
         if serving != .doubtful, answerHeld(cache, request, hash, connection, keepsNear: keepsNear) { return }
         if isFallback { return answerAbsent(cache, request, hash, connection) }
         guard cache.mayFind(serving) else { return refuse(request, .noLoader, connection) }
@@ -179,7 +179,7 @@ final class RequestServer: PeerRequestHandler {
         guard request.keys.count <= WireLimits.keysMax else { return refuse(request, .malformed, connection) }
         guard cache.scheme == nil else { return refuse(request, .unsupported, connection) }  // asked for one by one
         let routing = peer.table.routing
-        let keepsNear = request.flags.contains(.near)
+        let keepsNear = mayKeep(request, connection)
         let batch = BatchAnswer(id: request.id, count: request.keys.count, connection: connection)
         cache.counters.add(.served, UInt64(request.keys.count))
         for (index, key) in request.keys.enumerated() {
@@ -229,7 +229,7 @@ final class RequestServer: PeerRequestHandler {
         guard routing.isOwned(hash), peer.replicator.serving(hash) != .claiming else {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
-        let key = Array(request.key), id = request.id, keepsNear = request.flags.contains(.near)
+        let key = Array(request.key), id = request.id, keepsNear = mayKeep(request, connection)
         let content: Content =
             request.kind == .remove
             ? .tombstone
@@ -315,6 +315,11 @@ final class RequestServer: PeerRequestHandler {
     }
 
     // MARK: Bounds and refusals
+
+    /// Whether the caller keeps a near copy and can be told of changes: nobody calls observers.
+    private func mayKeep(_ request: WireRequest, _ connection: PeerConnection) -> Bool {
+        request.flags.contains(.near) && connection.role == .peer
+    }
 
     func refuse(_ request: WireRequest, _ status: ResponseStatus, _ connection: PeerConnection, digest: UInt64 = 0) {
         guard request.id != 0 else { return }

@@ -305,7 +305,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
         case .request(let request):
             switch request.kind {
             // What is read and stored in strict caches is what a `get` or `set` of the observer comes to.
-            case .get, .getMany, .set, .remove, .inspect, .readClock, .clearCache, .read, .store: break
+            case .get, .getMany, .set, .remove, .inspect, .readClock, .clearCache, .read, .store, .removeOlder: break
             case .apply, .claim, .pull, .compare, .seal: throw .forbidden
             }
         case .gossip(let gossip): if !GossipMachine.isObserversQuestion(gossip) { throw .forbidden }

@@ -12,8 +12,6 @@ package final class ConnectionDirectory: Sendable {
         var peers: [PeerID] = []
         /// Apart: whatever id an observer has, no call to a peer may end there.
         var observers: [PeerConnection] = []
-        /// `all` and `observers`.
-        var listeners: [PeerConnection] = []
     }
     private let state = Lock(State())
 
@@ -35,9 +33,6 @@ package final class ConnectionDirectory: Sendable {
 
     /// One connection to each connected peer, in order of peer ids. O(1).
     package func all() -> [PeerConnection] { state.withLock { $0.all } }
-
-    /// As ``all()``, and the observers: whoever may have near copies. O(1).
-    package func listeners() -> [PeerConnection] { state.withLock { $0.listeners } }
 
     func add(_ connection: PeerConnection) {
         state.withLock { state in
@@ -85,6 +80,5 @@ package final class ConnectionDirectory: Sendable {
     private static func refresh(_ state: inout State) {
         state.all = state.byPeer.sorted { $0.key < $1.key }.compactMap(\.value.first)
         state.peers = state.all.map(\.peer)
-        state.listeners = state.all + state.observers
     }
 }
