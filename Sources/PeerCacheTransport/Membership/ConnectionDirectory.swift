@@ -34,6 +34,9 @@ package final class ConnectionDirectory: Sendable {
     /// One connection to each connected peer, in order of peer ids. O(1).
     package func all() -> [PeerConnection] { state.withLock { $0.all } }
 
+    /// Connections of observers. O(1).
+    package var observerCount: Int { state.withLock { $0.observers.count } }
+
     func add(_ connection: PeerConnection) {
         state.withLock { state in
             state.byID[connection.id] = connection
