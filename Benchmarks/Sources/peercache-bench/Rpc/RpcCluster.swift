@@ -16,16 +16,17 @@ final class RpcCluster {
 
     var processIdentifiers: [Int32] { children.map(\.processIdentifier) }
 
-    init(loops: Int, isSecured: Bool) throws {
+    init(loops: Int, isSecured: Bool, isStrict: Bool = false) throws {
+        let strict = isStrict ? ["--strict"] : []
         let secret = isSecured ? (0..<4).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined(separator: "-") : nil
         let environment = secret.map { [RpcPeer.secretVariable: $0] } ?? [:]
-        let first = try ChildProcess.another(["rpc-peer", "--loops", "\(loops)"], environment: environment)
+        let first = try ChildProcess.another(["rpc-peer", "--loops", "\(loops)"] + strict, environment: environment)
         let seed = try first.readLine()
-        let second = try ChildProcess.another(["rpc-peer", "--loops", "\(loops)", "--seed", seed], environment: environment)
+        let second = try ChildProcess.another(["rpc-peer", "--loops", "\(loops)", "--seed", seed] + strict, environment: environment)
         _ = try second.readLine()
         children = [first, second]
 
-        let own = try RpcPeer(loops: loops, memoryMegabytes: 256, seeds: [seed], secret: secret)
+        let own = try RpcPeer(loops: loops, memoryMegabytes: 256, seeds: [seed], secret: secret, isStrict: isStrict)
         peer = own.peer
         cache = own.cache
         eventLoops = own.eventLoops
@@ -38,7 +39,7 @@ final class RpcCluster {
             try await Task.sleep(for: .milliseconds(10))
         }
         guard peer.snapshot().memberCount == 3 else { throw ValidationError("the three processes did not become one cluster") }
-        try await Task.sleep(for: .milliseconds(300))  // the others place keys alike by then
+        try await Task.sleep(for: .milliseconds(1_000))  // the others place keys alike by then
         var number = 0
         while keys.count < count {
             // As long as redis-benchmark's keys.

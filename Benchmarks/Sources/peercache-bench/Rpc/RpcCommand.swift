@@ -26,6 +26,7 @@ struct RpcCommand: AsyncParsableCommand {
     @Option(help: "How the processes trust each other.") var security = Security.sharedSecret
     @Option(help: "Cores for all processes of both sides, as for taskset -c.") var pin: String?
     @Flag(help: "Without redis-server.") var noRedis = false
+    @Flag(help: "A strict cache of 3 copies, 2 read, 2 acked; SET waits for a replica (WAIT 1).") var strict = false
 
     func validate() throws {
         guard rounds >= 1, seconds > 0, loops >= 1, keys >= 1, valueBytes >= 0 else {
@@ -52,10 +53,12 @@ struct RpcCommand: AsyncParsableCommand {
         if let pin { try ChildProcess.pin(to: pin) }
         let redis = noRedis ? nil : try RedisRun(keys: keys, valueBytes: valueBytes, seconds: seconds)
         if redis == nil && !noRedis { Report.progress("redis-server and redis-benchmark are not installed: no comparison") }
+        let waiting = strict && redis != nil ? try RedisWait(keys: keys, valueBytes: valueBytes) : nil
+        defer { waiting?.stop() }
         let machine = Machine(peers: redis.map { ["redis": $0.version] } ?? [:])
         if json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
 
-        let cluster = try RpcCluster(loops: loops, isSecured: security == .sharedSecret)
+        let cluster = try RpcCluster(loops: loops, isSecured: security == .sharedSecret, isStrict: strict)
         let value = ByteBuffer(repeating: 0x78, count: valueBytes)
         try await cluster.fill(keys: keys, value: value)
         Report.progress("filled; the other peers are processes \(cluster.processIdentifiers)")
@@ -65,7 +68,7 @@ struct RpcCommand: AsyncParsableCommand {
             for round in 1...rounds {
                 Report.progress("round \(round) of \(rounds)")
                 for callers in try list(callers, "--callers", Int.init) {
-                    try await measure(round: round, callers: callers, load, redis, into: &measurements)
+                    try await measure(round: round, callers: callers, load, redis, waiting, into: &measurements)
                 }
             }
         } catch {
@@ -80,14 +83,15 @@ struct RpcCommand: AsyncParsableCommand {
 
     /// One turn of each.
     private func measure(
-        round: Int, callers: Int, _ load: RpcLoad, _ redis: RedisRun?, into measurements: inout Measurements
+        round: Int, callers: Int, _ load: RpcLoad, _ redis: RedisRun?, _ waiting: RedisWait?, into measurements: inout Measurements
     ) async throws {
         let theirs = try redis?.run(clients: callers)
+        let waited = try await waiting?.run(clients: callers, seconds: seconds)
         for operation in try chosenOperations {
             let peer: (name: String, result: LoadResult)? =
                 switch operation {
                 case .get: theirs.map { ("redis GET", $0.get) }
-                case .set: theirs.map { ("redis SET", $0.set) }
+                case .set: waited.map { ("redis SET and WAIT 1", $0) } ?? theirs.map { ("redis SET", $0.set) }
                 case .remove: nil
                 }
             for executor in try chosenExecutors {

@@ -74,7 +74,7 @@ struct RpcLoad {
     }
 
     /// Nanoseconds up to a minute in steps of 1 %: small enough that fifty of them stay in the cache.
-    private static func histogram() -> Histogram<UInt32> {
+    static func histogram() -> Histogram<UInt32> {
         Histogram(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .two)
     }
 }

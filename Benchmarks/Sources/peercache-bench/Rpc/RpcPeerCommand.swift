@@ -12,11 +12,12 @@ struct RpcPeerCommand: AsyncParsableCommand {
     @Option var loops = 1
     @Option var memory = 256
     @Option var seed: [String] = []
+    @Flag var strict = false
 
     func run() async throws {
         ChildProcess.endWithStandardInput()
         let secret = ProcessInfo.processInfo.environment[RpcPeer.secretVariable]
-        let peer = try RpcPeer(loops: loops, memoryMegabytes: memory, seeds: seed, secret: secret)
+        let peer = try RpcPeer(loops: loops, memoryMegabytes: memory, seeds: seed, secret: secret, isStrict: strict)
         let running = Task { try await peer.peer.run() }
         while peer.peer.address == nil { try await Task.sleep(for: .milliseconds(5)) }
         print(peer.peer.address ?? "")
@@ -35,7 +36,7 @@ struct RpcPeer {
     let eventLoops: [any EventLoop]
 
     /// - Parameter secret: nil: no security.
-    init(loops: Int, memoryMegabytes: Int, seeds: [String], secret: String?) throws {
+    init(loops: Int, memoryMegabytes: Int, seeds: [String], secret: String?, isStrict: Bool = false) throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
         eventLoops = Array(group.makeIterator())
         var configuration = CachePeerConfiguration(cluster: "bench")
@@ -46,8 +47,11 @@ struct RpcPeer {
         configuration.leaveGrace = .zero
         configuration.eventLoopGroup = group
         configuration.logger.logLevel = .error  // standard output belongs to the figures
+        if isStrict { configuration.minimumPeers = 2 }
         peer = try CachePeer(configuration: configuration)
         // One copy and no near copies: every get of another peer's key is one request.
-        cache = peer.cache("rpc", key: String.self, value: ByteBuffer.self, options: CacheOptions(copies: 1, nearFor: .zero))
+        let options =
+            isStrict ? CacheOptions(copies: 3, readFrom: 2, ackedBy: 2) : CacheOptions(copies: 1, nearFor: .zero)
+        cache = peer.cache("rpc", key: String.self, value: ByteBuffer.self, options: options)
     }
 }
