@@ -3,6 +3,7 @@ extension VoterMachine {
     /// Votes when all of these have been merged.
     mutating func fetch(_ slot: Slot, from peers: [PeerID], _ effects: inout [Effect]) {
         if peers.isEmpty { return vote(slot) }
+        let peers = configuration.mutant == .syncFromOne ? Array(peers.prefix(1)) : peers
         sourcesLeft[slot.index] = UInt8(clamping: peers.count)
         for peer in peers {
             if sources.change(peer, { $0.append(slot) }) == nil {

@@ -153,7 +153,6 @@ extension VoterMachine {
                 return
             }  // else: nobody can have voted there, and nobody will
         }
-        if configuration.mutant == .syncFromOne { from = Array(from.prefix(1)) }
         if isOpen { return fetch(slot, from: from, &effects) }
         // Nobody has voted under a former placement, and all that are there say so.
         guard !founded.contains(slot) || configuration.mutant == .foundsTwice, present.count + 1 >= configuration.minimumPeers,

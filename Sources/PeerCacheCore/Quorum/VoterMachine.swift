@@ -21,15 +21,15 @@ package struct VoterMachine: Sendable {
     var mayBeOpen = SlotSet()
     /// Lists of former placements that may still have voters. Of slots on which this peer votes, those that it saw closed: whoever comes late
     /// has to hear of them.
-    var lists = [OpenLists](repeating: OpenLists(), count: Slot.count)
+    var lists: [OpenLists]
     /// Slots with such lists.
     var listed = SlotSet()
     /// Slots of which something is held.
     package internal(set) var held = SlotSet()
     /// Clock at which what was held was forgotten; 0: never.
-    var forgottenAt = [UInt64](repeating: 0, count: Slot.count)
+    var forgottenAt: [UInt64]
     /// Clock until which the slot was held and nothing was known of it; 0: it is known now.
-    var blankUntil = [UInt64](repeating: 0, count: Slot.count)
+    var blankUntil: [UInt64]
     /// Slots on which somebody has voted under a former placement, as far as this peer knows.
     var founded = SlotSet()
     /// Slots on which this peer votes because nobody ever had.
@@ -44,7 +44,7 @@ package struct VoterMachine: Sendable {
     // What is fetched before a vote.
     var sources = SortedMap<PeerID, SlotQueue>()
     /// Sources that a slot still waits for; 0: it is not being fetched.
-    var sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
+    var sourcesLeft: [UInt8]
 
     // What was lost.
     var queryAt: Instant?
@@ -85,6 +85,10 @@ package struct VoterMachine: Sendable {
 
     package init(_ configuration: VoterConfiguration, scheme: QuorumScheme, me: PeerID) {
         (self.configuration, self.scheme, self.me) = (configuration, scheme, me)
+        lists = Array(repeating: OpenLists(), count: configuration.slotRange.upperBound)
+        forgottenAt = Array(repeating: 0, count: configuration.slotRange.upperBound)
+        blankUntil = forgottenAt
+        sourcesLeft = Array(repeating: 0, count: configuration.slotRange.upperBound)
     }
 
     /// As if made anew, with another id; answers to earlier calls count for nothing.
@@ -177,7 +181,7 @@ package struct VoterMachine: Sendable {
         retryAt = SortedMap()
         calls = [:]
         sources = SortedMap()
-        sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
+        sourcesLeft = [UInt8](repeating: 0, count: configuration.slotRange.upperBound)
         toAsk = SortedMap()
         for slot in configuration.slots where mine.contains(slot) { reconsider(slot, &effects) }
     }

@@ -131,13 +131,15 @@ package struct VoterConfiguration: Hashable, Sendable {
     package var queryEvery: Duration = .milliseconds(500)
     /// Open lists of one slot; a peer that brings more is asked again later.
     package var listsMax = 16
-    /// Slots that the machine looks after; all but in simulations of a few keys.
-    package var slots: [Slot] = (0..<Slot.count).compactMap { Slot(index: $0) }
+    /// Indices of the slots that the machine looks after; all but in simulations of a few keys.
+    package var slotRange = 0..<Slot.count
 
     /// For tests: a mistake that they must find.
     package var mutant: VoterMutant?
 
     package init(minimumPeers: Int) { self.minimumPeers = minimumPeers }
+
+    var slots: some Sequence<Slot> { slotRange.lazy.compactMap { Slot(index: $0) } }
 }
 
 /// Mistakes that an implementation of ``VoterMachine`` could make (`CONTRACT.md` §11).

@@ -6,7 +6,10 @@ package struct SlotSet: Hashable, Sendable {
     private var words: [UInt64]
     package private(set) var count = 0
 
-    package init() { words = [UInt64](repeating: 0, count: Slot.count / 64) }
+    private static let none = [UInt64](repeating: 0, count: Slot.count / 64)
+
+    /// Without an allocation.
+    package init() { words = Self.none }
 
     /// Nil unless there are exactly ``byteCount`` bytes, or none: the empty set.
     package init?(_ bytes: UnsafeRawBufferPointer) {
@@ -52,11 +55,16 @@ package struct SlotSet: Hashable, Sendable {
         count -= 1
     }
 
-    package mutating func formUnion(_ other: SlotSet) { combine(other) { $0 | $1 } }
+    package mutating func formUnion(_ other: SlotSet) {
+        if isEmpty { self = other } else if !other.isEmpty { combine(other) { $0 | $1 } }
+    }
 
-    package mutating func subtract(_ other: SlotSet) { combine(other) { $0 & ~$1 } }
+    package mutating func subtract(_ other: SlotSet) {
+        if !isEmpty, !other.isEmpty { combine(other) { $0 & ~$1 } }
+    }
 
     package func intersection(_ other: SlotSet) -> SlotSet {
+        if isEmpty || other.isEmpty { return SlotSet() }
         var result = self
         result.combine(other) { $0 & $1 }
         return result

@@ -33,16 +33,27 @@ package struct QuorumScenario: Sendable {
     /// Of 1,000 messages.
     package var lost: Int
     package var duplicated: Int
-    /// Longest delay of a message in milliseconds.
+    /// Of 1,000 messages, those that take up to ``delayMax`` milliseconds.
+    package var slow: Int
     package var delayMax: Int
+    /// Milliseconds in which the operations begin.
+    package var span: Int
     /// Of 1,000 operations, followed by an eviction.
     package var evictions: Int
+    /// Of 1,000 writes at a voter, those for which it has no room.
+    package var refusals: Int
+    /// Of 1,000 writes, those with a ttl.
+    package var expiring: Int
+    /// All keys have one floor.
+    package var sharesBucket: Bool
     package var membershipChanges: Int
     package var crashes: Bool
     package var splits: Bool
     package var loads: Bool
     /// Milliseconds that clocks differ at most.
     package var skew: Int
+    /// Nil: more than half.
+    package var minimumPeers: Int?
     package var mutant: Mutant?
 
     /// The seed decides everything.
@@ -58,12 +69,17 @@ package struct QuorumScenario: Sendable {
         scheme = QuorumScheme(copies: copies, readFrom: readFrom, ackedBy: ackedBy) ?? QuorumScheme.majorityOfThree
         peers = max(scheme.copies, draw([3, 4, 5])) + (profile == .split ? draw([0, 1, 2]) : 0)
         keys = draw([1, 1, 2])
-        operations = 6 + draw([0, 2, 4, 6])
+        operations = 8 + draw([0, 1, 2, 3, 4])
+        span = draw([40, 100, 200])
+        sharesBucket = draw([0, 1]) == 1
         lost = draw([0, 0, 50, 150, 300])
         duplicated = draw([0, 0, 200, 500])
-        delayMax = draw([3, 3, 10, 60])
+        slow = draw([0, 50, 200, 400])
+        delayMax = draw([10, 30, 80])
         let all = profile == .mixed
         evictions = profile == .evict || all ? draw([100, 300, 500]) : draw([0, 0, 100])
+        refusals = profile == .evict || all ? draw([0, 50, 200]) : 0
+        expiring = profile == .evict || all ? draw([0, 200, 500]) : 0
         crashes = profile == .restart || (all && draw([0, 1]) == 1)
         splits = profile == .split || (all && draw([0, 1]) == 1)
         loads = profile == .lease || (all && draw([0, 1]) == 1)

@@ -28,7 +28,7 @@ extension SimulatedQuorum {
         var voters: [Int] = []
         /// Minted once.
         var stamp: Stamp?
-        var value: Int?
+        var content = Content()
         var values: [Int: Int] = [:]  // by voter
         /// When and how it ended; nil: not known.
         var ended: Int64?
@@ -37,38 +37,50 @@ extension SimulatedQuorum {
         /// Version that had been written for sure when it began.
         var floor = 0
         var lease: Stamp?
+        /// What the loader read.
+        var row = 0
     }
 
-    static let deadline: Int64 = 250_000_000
+    static let deadline: Int64 = 150_000_000
 
     mutating func draw() -> OperationID {
         let key = Int.random(in: 0..<keys.count, using: &random)
         let choice = Int.random(in: 0..<10, using: &random)
         let work: Work = scenario.loads && choice < 3 ? .load : choice < 6 ? .read : .write(choice == 9 ? nil : 0)
-        operations.append(Operation(key: key, work: work))
+        var operation = Operation(key: key, work: work)
+        if Int.random(in: 0..<1_000, using: &random) < scenario.expiring {
+            operation.content.ttlMilliseconds = Int.random(in: 1...3, using: &random) * 64
+        }
+        operations.append(operation)
         return operations.count - 1
     }
 
     mutating func begin(_ id: OperationID) {
-        var operation = operations[id]
-        let key = operation.key
         let alive = peers.indices.filter { peers[$0].isAlive && peers[$0].version >= 0 }
         guard let caller = alive.randomElement(using: &random) else { return }
-        if case .write(let value) = operation.work {
+        let key = operations[id].key
+        if case .write(let value) = operations[id].work {
             if scenario.loads, isBeingWritten[key] { return operations[id].isVoid = true }  // one writer at a time: rows have an order
+            operations[id].work = .write(value == nil ? nil : (rows[key] + 1) * 64)
+        }
+        if Int.random(in: 0..<1_000, using: &random) < scenario.evictions { evict() }
+        begin(id, at: caller)
+    }
+
+    mutating func begin(_ id: OperationID, at caller: Int) {
+        let key = operations[id].key
+        if case .write(let value) = operations[id].work {
             isBeingWritten[key] = true
             rows[key] += 1
-            operation.work = .write(value == nil ? nil : rows[key] * 64)
-            operation.floor = rows[key]
+            operations[id].floor = rows[key]
+            operations[id].content.value = value
         } else {
-            operation.floor = confirmed[key]
+            operations[id].floor = confirmed[key]
         }
-        operation.caller = caller
-        operation.started = now
-        operations[id] = operation
-        if Int.random(in: 0..<1_000, using: &random) < scenario.evictions { evict() }
-        trace?("\(now / 1_000) operation \(id) \(operation.work) key \(key) at peer \(caller)")
-        queue.push(.timeOut(id, attempt: 0, isLast: true), at: now + Self.deadline)
+        operations[id].caller = caller
+        operations[id].started = now
+        trace?("\(now / 1_000) operation \(id) \(operations[id].work) key \(key) at peer \(caller)")
+        schedule(.timeOut(id, attempt: 0, isLast: true), at: now + Self.deadline)
         tryAgain(id)
     }
 
@@ -85,13 +97,12 @@ extension SimulatedQuorum {
         if scenario.mutant == .restampOnRefusal { mayMint = nil }
         switch operations[id].work {
         case .read, .load: operations[id].progress = .reading(QuorumRead(scenario.scheme, voters: list.count))
-        case .write(let value):
-            operations[id].value = value
+        case .write:
             if scenario.mutant == .onePhaseStamp, mayMint == nil { mayMint = mint(caller, above: guardStamp(caller, key)) }
             operations[id].stamp = mayMint
             operations[id].progress = .writing(QuorumWrite(scenario.scheme, voters: list.count, stamp: mayMint))
         }
-        queue.push(.timeOut(id, attempt: operations[id].attempt, isLast: false), at: now + 25_000_000)
+        schedule(.timeOut(id, attempt: operations[id].attempt, isLast: false), at: now + 8_000_000)
         advance(id)
     }
 
@@ -99,24 +110,30 @@ extension SimulatedQuorum {
         guard operations[id].ended == nil, !operations[id].isVoid else { return }
         if isLast { return giveUp(id) }
         guard operations[id].attempt == attempt, peers[operations[id].caller].isAlive else { return }
-        do {
-            // Somebody takes long: all are asked; and after as long again, all over.
-            switch operations[id].progress {
-            case .reading(var read):
-                let step = read.hurry()
-                operations[id].progress = .reading(read)
-                if case .ask(let more) = step { ask(id, more) }
-            case .writing(var write):
-                let step = write.hurry()
-                operations[id].progress = .writing(write)
-                if case .ask(let more) = step { ask(id, more) }
-            default: break
-            }
-        }
-        queue.push(.again(id, attempt: attempt), at: now + 30_000_000)
+        // Somebody takes long: all are asked; and after as long again, all over.
+        hurry(id)
+        schedule(.again(id, attempt: attempt), at: now + 15_000_000)
     }
 
-    private mutating func giveUp(_ id: OperationID) {
+    mutating func hurry(_ id: OperationID) {
+        switch operations[id].progress {
+        case .reading(var read):
+            let step = read.hurry()
+            operations[id].progress = .reading(read)
+            if case .ask(let more) = step { ask(id, more) }
+        case .writing(var write):
+            let step = write.hurry()
+            operations[id].progress = .writing(write)
+            if case .ask(let more) = step { ask(id, more) }
+        case .leasing(var write, let lease):
+            let step = write.hurry()
+            operations[id].progress = .leasing(write, lease: lease)
+            if case .ask(let more) = step { ask(id, more) }
+        case .idle, .loading: break
+        }
+    }
+
+    mutating func giveUp(_ id: OperationID) {
         switch operations[id].work {
         case .read, .load: operations[id].isVoid = true
         case .write:
@@ -144,11 +161,11 @@ extension SimulatedQuorum {
         }
     }
 
-    private mutating func write(_ id: OperationID, _ stamp: Stamp, _ value: Int?, to positions: [Int]) {
+    private mutating func write(_ id: OperationID, _ stamp: Stamp, _ content: Content, to positions: [Int]) {
         for voter in positions {
             send(
                 operations[id].caller, operations[id].voters[voter],
-                .apply(attempt(id, voter), key: operations[id].key, stamp, value: value))
+                .apply(attempt(id, voter), key: operations[id].key, stamp, content))
         }
     }
 
@@ -180,14 +197,16 @@ extension SimulatedQuorum {
         case .askForValue(let voter): ask(id, [voter], value: true)
         case .write(let stamp, let voters):
             figures.writeBacks += 1
-            let value = operations[id].values.values.max()
-            let holder = operations[id].values.first { contents[stamp] == .some(.some($0.value)) }?.value
-            if scenario.mutant == .noWriteBack || scenario.mutant == .lateWriteBack {
-                end(id, hit: holder)
-                if scenario.mutant == .lateWriteBack { write(id, stamp, holder ?? value, to: voters) }
+            guard let content = contents[stamp] else {
+                problem = "operation \(id): \(stamp) is held and was never written"
                 return false
             }
-            write(id, stamp, holder, to: voters)
+            if scenario.mutant == .lateWriteBack { write(id, stamp, content, to: voters) }
+            if scenario.mutant == .noWriteBack || scenario.mutant == .lateWriteBack {
+                end(id, hit: content.value)
+                return false
+            }
+            write(id, stamp, content, to: voters)
         case .wait: return false
         case .hit(let stamp, let voter):
             guard let value = operations[id].values[voter] else {
@@ -205,7 +224,7 @@ extension SimulatedQuorum {
             let lease = mint(operations[id].caller, above: highest)
             begin(lease: lease, id)
         case .noQuorum:
-            queue.push(.again(id, attempt: operations[id].attempt), at: now + 8_000_000)
+            schedule(.again(id, attempt: operations[id].attempt), at: now + 8_000_000)
             return false
         }
         return true
@@ -217,7 +236,7 @@ extension SimulatedQuorum {
         operations[id].lease = lease
         operations[id].attempt += 1
         operations[id].progress = .leasing(QuorumWrite(scheme, voters: operations[id].voters.count, stamp: nil), lease: lease)
-        queue.push(.timeOut(id, attempt: operations[id].attempt, isLast: false), at: now + 25_000_000)
+        schedule(.timeOut(id, attempt: operations[id].attempt, isLast: false), at: now + 8_000_000)
     }
 
     /// Every message of the caller carries its clock: who has answered mints above the lease.
@@ -231,9 +250,10 @@ extension SimulatedQuorum {
             }
             // The loader reads the row at some moment while it runs.
             let row = rows[operations[id].key]
+            operations[id].row = row
             operations[id].progress = .loading(lease: lease, placement: operations[id].placement)
             operations[id].attempt += 1
-            queue.push(.loaded(id, value: row * 64 + 1 + id), at: now + Int64.random(in: 1_000_000..<60_000_000, using: &random))
+            schedule(.loaded(id, value: row * 64 + 1 + id), at: now + Int64.random(in: 1_000_000..<60_000_000, using: &random))
             return false
         case .noQuorum:
             operations[id].isVoid = true
@@ -250,12 +270,15 @@ extension SimulatedQuorum {
         }
         let caller = operations[id].caller
         guard peers[caller].isAlive else { return }
-        if value >> 6 < operations[id].floor { problem = "operation \(id) loaded an old row" }
+        if scenario.loads, value >> 6 < operations[id].floor { problem = "operation \(id) loaded an old row" }
         operations[id].hit = nil
-        guard peers[caller].machine.placement.digest == placement else { return operations[id].isVoid = true }
+        guard peers[caller].machine.placement.digest == placement else {
+            figures.voidLeases += 1
+            return operations[id].isVoid = true
+        }
         if scenario.mutant == .leaseAtEnd { lease = mint(caller, above: guardStamp(caller, operations[id].key)) }
         operations[id].attempt += 1
-        operations[id].value = value
+        operations[id].content.value = value
         operations[id].stamp = lease
         operations[id].progress = .writing(QuorumWrite(scenario.scheme, voters: operations[id].voters.count, stamp: lease))
         figures.fills += 1
@@ -271,7 +294,7 @@ extension SimulatedQuorum {
             write.minted(stamp)
             operations[id].stamp = stamp
             operations[id].progress = .writing(write)
-        case .write(let stamp): write(id, stamp, operations[id].value, to: Array(operations[id].voters.indices))
+        case .write(let stamp): write(id, stamp, operations[id].content, to: Array(operations[id].voters.indices))
         case .wait: return false
         case .done:
             if case .load = operations[id].work {
@@ -286,7 +309,7 @@ extension SimulatedQuorum {
             return false
         case .noQuorum:
             if case .load = operations[id].work { return false }  // only under the placement of its lease
-            queue.push(.again(id, attempt: operations[id].attempt), at: now + 8_000_000)
+            schedule(.again(id, attempt: operations[id].attempt), at: now + 8_000_000)
             return false
         }
         return true
@@ -294,6 +317,7 @@ extension SimulatedQuorum {
 
     private mutating func end(_ id: OperationID, hit value: Int?) {
         trace?("\(now / 1_000) operation \(id) returns \(String(describing: value))")
+        mix(UInt64(id << 32 | (value ?? 0xFFFF)))
         guard let value else { return operations[id].isVoid = true }
         figures.hits += 1
         operations[id].ended = now
@@ -344,7 +368,7 @@ extension SimulatedQuorum {
             let counts =
                 switch result {
                 case .stored, .superseded: true
-                case .forgotten: operations[id].value == nil || scenario.mutant == .countsForgottenAcks
+                case .forgotten: operations[id].content.value == nil || scenario.mutant == .countsForgottenAcks
                 case .notHolder, nil: false
                 }
             if counts { write.acked(attempt.voter) } else { write.refused(attempt.voter) }
@@ -352,40 +376,5 @@ extension SimulatedQuorum {
         case .idle, .loading, .leasing: return
         }
         advance(id)
-    }
-
-    // MARK: The end
-
-    mutating func checkEnd() {
-        for key in keys.indices {
-            var history = RegisterHistory()
-            for (id, operation) in operations.enumerated() where operation.key == key && operation.caller >= 0 {
-                switch operation.work {
-                case .write(let value):
-                    guard operation.stamp != nil else { continue }  // nothing happened
-                    history.events.append(.init(.write(value), start: operation.started, end: operation.ended ?? .max))
-                case .read:
-                    if let hit = operation.hit, let ended = operation.ended {
-                        history.events.append(.init(.read(hit), start: operation.started, end: ended))
-                    }
-                case .load:
-                    if let value = operation.value { history.events.append(.init(.write(value), start: operation.started, end: .max)) }
-                    if let hit = operation.hit, let ended = operation.ended {
-                        history.events.append(.init(.read(hit), start: operation.started, end: ended))
-                    }
-                }
-                _ = id
-            }
-            if !history.isLinearizable {
-                problem = "key \(key): no order of \(history.events) explains what was read"
-                return
-            }
-        }
-        let silent = peers.filter(\.isAlive).reduce(0) { $0 + $1.machine.silentCount }
-        if silent > 0 {
-            figures.silent += 1
-            let n = min(scenario.scheme.copies, scenario.peers)
-            if crashed <= n - scenario.scheme.sealQuorum(of: n), scenario.mutant == nil { problem = "\(silent) slots stay silent" }
-        }
     }
 }

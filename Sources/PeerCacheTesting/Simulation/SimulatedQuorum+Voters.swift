@@ -60,7 +60,8 @@ extension SimulatedQuorum {
         guard peers[index].machine.expects(id) else { return }
         guard let bytes else { return step(index, .answered(id, .none)) }
         let context = PageContext(
-            cache: { _ in CacheIndex(0) }, holds: { _, _ in true }, hash: { [secret] in secret.hash($1) }, accepts: { _ in true },
+            cache: { _ in CacheIndex(0) }, holds: { _, _ in true }, hash: { [secret] in Self.hash($1, secret: secret) },
+            accepts: { _ in true },
             now: tick(index))
         let isDoubtful = scenario.mutant != .blindFloorMerge
         let page = bytes.withUnsafeBytes { try? peers[index].store.takeIn($0, asked: pull, isDoubtful: isDoubtful, context) }
@@ -105,30 +106,44 @@ extension SimulatedQuorum {
         var found: Int?
         keys[key].bytes.withUnsafeBytes { bytes in
             guard let info = peers[index].store.held(keys[key].id, bytes.bytes) else { return }
-            (answer.isHeld, answer.isTombstone, answer.hasValue) = (true, info.isTombstone, wantsValue && !info.isTombstone)
             _ = peers[index].store.visit(keys[key].id, bytes.bytes, now: tick(index)) { _, value in
                 found = value.withUnsafeBytes { Int($0.loadUnaligned(as: Int64.self)) }
             }
+            // What is over by its ttl counts as dropped.
+            guard info.isTombstone || found != nil else { return }
+            (answer.isHeld, answer.isTombstone, answer.hasValue) = (true, info.isTombstone, wantsValue && !info.isTombstone)
         }
         return (answer, wantsValue ? found : nil)
     }
 
-    mutating func apply(_ index: Int, _ from: Int, _ attempt: Attempt, _ key: Int, _ stamp: Stamp, _ value: Int?) {
+    mutating func apply(_ index: Int, _ from: Int, _ attempt: Attempt, _ key: Int, _ stamp: Stamp, _ content: Content) {
         guard peers[index].machine.held.contains(keys[key].id.slot) else { return send(index, from, .applied(attempt, stamp, nil)) }
-        let result = store(index, key, stamp, value)
+        let isRefused = peers[index].refuses || (!isScripted && Int.random(in: 0..<1_000, using: &random) < scenario.refusals)
+        peers[index].refuses = false
+        let result = store(index, key, stamp, content, isRefused: isRefused)
         guard takesPart(index, from, key, attempt.placement) else { return send(index, from, .applied(attempt, stamp, nil)) }
         check(index, key)
         send(index, from, .applied(attempt, stamp, result))
+        if !isScripted, Int.random(in: 0..<4_000, using: &random) < scenario.evictions {
+            schedule(.evict(index, key: key), at: now + Int64.random(in: 0..<20_000_000, using: &random))
+        }
     }
 
-    mutating func store(_ index: Int, _ key: Int, _ stamp: Stamp, _ value: Int?) -> WriteResult {
-        if let known = contents[stamp], known != value { problem = "stamp \(stamp) of two contents" }
-        contents[stamp] = value
+    /// - Parameter isRefused: there is no room for the content.
+    mutating func store(_ index: Int, _ key: Int, _ stamp: Stamp, _ content: Content, isRefused: Bool) -> WriteResult {
+        if let known = contents[stamp], known != content { problem = "stamp \(stamp) of two contents" }
+        contents[stamp] = content
+        mix(stamp.clock)
+        if isRefused, scenario.mutant == .keepOldOnRefusedStore { return .forgotten }
         let (store, now, id) = (peers[index].store, tick(index), keys[key].id)
         return keys[key].bytes.withUnsafeBytes { bytes in
-            guard let value else { return store.applyTombstone(id, bytes.bytes, stamp: stamp, keep: Tick(now.value &+ 9_375), now: now) }
+            guard let value = content.value else {
+                let keep = isRefused ? now : Tick(now.value &+ 9_375)
+                return store.applyTombstone(id, bytes.bytes, stamp: stamp, keep: keep, now: now)
+            }
+            let ttl = isRefused ? .zero : content.ttlMilliseconds.map { Duration.milliseconds($0) }
             return withUnsafeBytes(of: Int64(value)) {
-                store.apply(id, bytes.bytes, value: $0.bytes, stamp: stamp, ttl: nil, kind: .explicit, now: now)
+                store.apply(id, bytes.bytes, value: $0.bytes, stamp: stamp, ttl: ttl, kind: .explicit, now: now)
             }
         }
     }
@@ -146,14 +161,17 @@ extension SimulatedQuorum {
         guard let index = peers.indices.filter({ peers[$0].isAlive }).randomElement(using: &random),
             let key = keys.indices.randomElement(using: &random)
         else { return }
+        evict(index, key)
+    }
+
+    mutating func evict(_ index: Int, _ key: Int) {
         figures.evictions += 1
         trace?("\(now / 1_000) peer \(index) evicts key \(key) \(guardStamp(index, key))")
         let (store, id) = (peers[index].store, keys[key].id)
         if scenario.mutant == .dropWithoutFloor {
-            let slot = id.slot
-            store.forget(slot)
-            store.adopt(slot)
-            peers[index].guards[key] = nil
+            store.forget(id.slot)
+            store.adopt(id.slot)
+            peers[index].guards = Array(repeating: nil, count: keys.count)
         } else {
             _ = keys[key].bytes.withUnsafeBytes { store.drop(id, $0.bytes) }
         }

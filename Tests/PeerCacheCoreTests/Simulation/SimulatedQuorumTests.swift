@@ -3,9 +3,11 @@ import PeerCacheTesting
 import Testing
 
 @Suite struct SimulatedQuorumTests {
+    private static let placements = Result { try PlacementCache() }
+
     /// Strict caches under loss, duplicates, crashes, splits and evictions: every hit is explained by one register that may forget.
     @Test(arguments: QuorumScenario.Profile.allCases) func historiesAreLinearizable(_ profile: QuorumScenario.Profile) throws {
-        let placements = try PlacementCache()
+        let placements = try Self.placements.get()
         var figures = QuorumFigures()
         for seed in UInt64(1)...25 {
             var simulation = try SimulatedQuorum(QuorumScenario(seed: seed, profile: profile), placements: placements)
