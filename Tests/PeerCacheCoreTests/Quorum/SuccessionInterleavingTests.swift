@@ -1,0 +1,173 @@
+import PeerCacheCore
+import PeerCacheTesting
+import Testing
+
+/// Schedules of `CONTRACT.md` §13 in which the voters change.
+@Suite struct SuccessionInterleavingTests {
+    let a = 0, b = 1, c = 2, d = 3, e = 4
+
+    /// A, B and C vote and hold 1; others are there.
+    private func stage(_ peers: Int, _ mutant: QuorumScenario.Mutant? = nil, minimumPeers: Int = 3) throws -> QuorumStage {
+        var stage = try QuorumStage(offsets: Array(repeating: 0, count: peers), minimumPeers: minimumPeers, mutant: mutant)
+        stage.table([a, b, c])
+        stage.settle([a, b, c])
+        stage.set(1, at: a, asking: [a, b], reaching: [a, b, c])
+        stage.advance(10)
+        return stage
+    }
+
+    @Test func i15ACallerOfAnotherPlacementIsRefused() throws {
+        var stage = try stage(4)
+        stage.table([a, b, d])
+        stage.settle([a, b, d])
+        #expect(stage.write(2, at: c, asking: [a, b, c]) == .pending)
+        #expect(stage.get(at: c, from: [a, b]) == .miss)
+        stage.lose()
+        #expect(stage.get(at: a, from: [a, b]) == .hit(1))
+        #expect(stage.violation == nil)
+    }
+
+    /// Random search: seed 1.
+    @Test func i16APeerWithoutAnythingDoesNotVoteAtOnce() throws {
+        try expectHarm(of: .votesAtOnce) { mutant in
+            var stage = try stage(3, mutant)
+            stage.set(2, at: a, asking: [a, b])
+            stage.lose()
+            stage.crash(a)
+            let next = try stage.addPeer()
+            stage.table([b, c, next])
+            stage.settle([b, c, next])
+            #expect(stage.votes(next))
+            _ = stage.get(at: b, from: [c, next])
+            return stage.violation
+        }
+    }
+
+    @Test func i17APeerThatLostAllLearnsFromMoreThanOne() throws {
+        try expectHarm(of: .syncFromOne) { mutant in
+            for (a, b, c) in orders(a, b, c) {
+                var stage = try stage(3, mutant)
+                stage.set(2, at: a, asking: [a, b])
+                stage.lose()
+                stage.crash(a)
+                let next = try stage.addPeer()
+                stage.table([b, c, next])
+                stage.settle([b, c, next])
+                #expect(stage.votes(next))
+                _ = stage.get(at: b, from: [c, next])
+                if let violation = stage.violation { return violation }
+            }
+            return nil
+        }
+    }
+
+    /// Both sides of a division agree among themselves. Random search: seed 25.
+    @Test func i33ASideWithoutEnoughOfTheFormerVotersDoesNotVote() throws {
+        try expectHarm(of: .placementCheckOnly) { mutant in
+            var stage = try stage(5, mutant)
+            stage.table([a, d, e])
+            stage.settle([a, d, e])
+            #expect(stage.write(2, at: b, asking: [b, c]) == .done)
+            _ = stage.get(at: a, from: [a, d])
+            return stage.violation
+        }
+    }
+
+    /// Two sides each have R of the five former voters.
+    @Test func aReadQuorumOfTheFormerVotersIsNotEnough() throws {
+        try expectHarm(of: .sealQuorumIsR) { mutant in
+            let scheme = try #require(QuorumScheme(copies: 5, readFrom: 2, ackedBy: 4))
+            var stage = try QuorumStage(offsets: Array(repeating: 0, count: 11), scheme: scheme, minimumPeers: 5, mutant: mutant)
+            stage.table([0, 1, 2, 3, 4])
+            stage.settle([0, 1, 2, 3, 4])
+            #expect(stage.write(1, at: 0, asking: [0, 1], reaching: [0, 1, 2, 3, 4]) == .done)
+            let (one, other) = ([0, 1, 5, 6, 7], [2, 3, 8, 9, 10])
+            for side in [one, other] {
+                stage.table(side)
+                stage.settle(side)
+            }
+            stage.set(2, at: 5, asking: one)
+            _ = stage.get(at: 8, from: other)
+            return stage.violation
+        }
+    }
+
+    /// B comes straight from a list that others have left since, and only C knows it.
+    @Test func i34WhoeverWasAskedToLeaveAListTellsWhatCameAfterIt() throws {
+        try expectHarm(of: .openListsKept) { mutant in
+            let order = try QuorumStage.order(of: 6)
+            let (a, b, c, d, e, f) = (order[0], order[1], order[5], order[2], order[3], order[4])
+            var stage = try QuorumStage(offsets: Array(repeating: 0, count: 6), minimumPeers: 3, mutant: mutant)
+            stage.table([a, b, c])
+            stage.settle([a, b, c])
+            stage.set(1, at: a, asking: [a, b], reaching: [a, b, c])
+            stage.table([a, c, d, e])
+            stage.settle([a, c, d, e], mute: [c])
+            #expect(stage.votes(d) && stage.votes(e) && !stage.votes(c))
+            #expect(stage.write(2, at: d, asking: [d, e]) == .done)
+            stage.lose()
+            stage.table([a, b, c, f], knownTo: [b, c, f])
+            stage.settle([b, c, f])
+            _ = stage.get(at: b, from: [b, f])
+            return stage.violation
+        }
+    }
+
+    /// D joins and leaves, and C hears of neither.
+    @Test func i37ThePlacementOfTheSameMembersIsAnotherOne() throws {
+        try expectHarm(of: .idWithoutHistory) { mutant in
+            let order = try QuorumStage.order(of: 4)
+            let (a, b, c, d) = (order[0], order[1], order[3], order[2])
+            var stage = try QuorumStage(offsets: [0, 0, 0, 0], minimumPeers: 3, mutant: mutant)
+            stage.table([a, b, c])
+            stage.settle([a, b, c])
+            stage.set(1, at: a, asking: [a, b], reaching: [a, b, c])
+            stage.table([a, b, c, d], knownTo: [a, b, d])
+            stage.settle([a, b, d])
+            #expect(stage.write(2, at: b, asking: [b, d]) == .done)
+            stage.lose()
+            stage.table([a, b, c], knownTo: [a, b])
+            stage.settle([a, b])
+            _ = stage.get(at: a, from: [a, c])
+            return stage.violation
+        }
+    }
+
+    /// D was in a list and heard nothing of what was known before it.
+    @Test func aPeerThatKnewNothingDoesNotSpeakForItsList() throws {
+        try expectHarm(of: .blankPeersSpeak) { mutant in
+            var stage = try stage(5, mutant)
+            stage.set(2, at: a, asking: [a, c])
+            stage.lose()
+            stage.table([a, b, d])
+            stage.settle([a, b])
+            #expect(stage.votes(a) && stage.votes(b) && !stage.votes(d))
+            stage.table([b, d, e])
+            stage.settle([b, d, e])
+            _ = stage.get(at: b, from: [b, d])
+            return stage.violation
+        }
+    }
+
+    /// All that is known to A, B and C is that others took over; and those still vote, elsewhere.
+    @Test func aClusterThatKnowsOfVotesDoesNotBeginAnew() throws {
+        try expectHarm(of: .foundsTwice) { mutant in
+            let order = try QuorumStage.order(of: 6)
+            let (a, b, c, d, e, f) = (order[3], order[4], order[5], order[0], order[1], order[2])
+            var stage = try QuorumStage(offsets: Array(repeating: 0, count: 6), minimumPeers: 3, mutant: mutant)
+            stage.table([a, b, c])
+            stage.settle([a, b, c])
+            stage.set(1, at: a, asking: [a, b], reaching: [a, b, c])
+            for _ in 0..<2 {
+                stage.table([a, b, c, d, e, f])
+                stage.settle([a, b, c, d, e, f])
+            }
+            #expect(stage.votes(d) && stage.votes(e) && stage.votes(f))
+            stage.table([a, b, c])
+            stage.settle([a, b, c])
+            stage.set(2, at: a, asking: [a, b])
+            _ = stage.get(at: d, from: [d, e])
+            return stage.violation
+        }
+    }
+}
