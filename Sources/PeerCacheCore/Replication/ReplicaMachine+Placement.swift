@@ -19,8 +19,9 @@ extension ReplicaMachine {
         unchecked.removeAll { peer, _ in !present.contains(peer) }
         letGoOfUnneeded()
         let mine = (before.index(of: me), next.index(of: me))
-        // Whoever meets others for the first time has owned everything on its own, and so may they.
-        let wasAlone = before.members.count <= 1 && next.members.count > 1
+        // Whoever meets others for the first time has owned everything on its own, and so may they; or who was on another side meanwhile.
+        let meets = (before.members.count <= 1 && next.members.count > 1) || vanished.contains { next.index(of: $0) != nil }
+        noteVanished(before, next, present)
         let isAlone = present.isEmpty
         var claimed = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
         for index in 0..<Slot.count {
@@ -31,7 +32,7 @@ extension ReplicaMachine {
             let enters = copies.contains { new < $0 && !(old < $0 && (wasHeld || beforeCopies.contains($0))) }
             let leaves = beforeCopies.contains { old < $0 && !(copies.contains($0) && new < $0) }
             if new < copiesMax { wanted.insert(slot) } else { wanted.remove(slot) }
-            if enters || (wasAlone && new < copiesMax) {
+            if enters || (meets && new < copiesMax) {
                 stopFetching(slot)
                 if contents[index] == .absent { effects.append(.adopt(slot)) }
                 // Entries of before, without what was written elsewhere meanwhile.
@@ -54,7 +55,7 @@ extension ReplicaMachine {
             if contents[index] == .absent { owned.remove(slot) }
             if new == 0 {
                 release(slot)
-                if !isAlone, old != 0 || wasAlone {
+                if !isAlone, old != 0 || meets {
                     claimed.insert(slot)
                     claiming.insert(slot)
                 } else if isAlone {
@@ -64,11 +65,20 @@ extension ReplicaMachine {
             } else if claiming.contains(slot) {
                 claiming.remove(slot)
             }
-            if old != new || enters || wasAlone { effects.append(.serve(slot, serving(slot))) }
+            if old != new || enters || meets { effects.append(.serve(slot, serving(slot))) }
         }
         for batch in [lost, owed] where !batch.slots.isEmpty { kept.append(batch) }
         dropSourcesThatWent(&effects)
         beginClaim(claimed, &effects)
+    }
+
+    /// Members that went without leaving may be back, with what was written where they were.
+    private mutating func noteVanished(_ before: Placement, _ next: Placement, _ present: [PeerID]) {
+        vanished.removeAll { next.index(of: $0) != nil }
+        if next.isEmpty { return }
+        let there = Set(present)  // asked for membership, never iterated
+        vanished += before.members.map(\.id).filter { $0 != me && next.index(of: $0) == nil && !there.contains($0) }
+        vanished.removeFirst(max(0, vanished.count - Self.vanishedMax))
     }
 
     func serving(_ slot: Slot) -> Serving {

@@ -28,6 +28,10 @@ package struct ReplicaMachine: Sendable {
     /// Slots of which this peer was the last owner, as far as it knows.
     var owned: [Ownership] = []
 
+    /// Members that went without leaving, the latest last: they may live on the other side of a division.
+    var vanished: [PeerID] = []
+    static let vanishedMax = 1_024
+
     // Claims.
     var claim: Claim?
     /// What others hold, by their last answers.

@@ -12,7 +12,9 @@ extension SimulatedQuorum {
             let n = min(scenario.scheme.copies, table.members.count)
             return n - scenario.scheme.sealQuorum(of: n)
         }
-        if crashed <= bearable.min() ?? 0, scenario.mutant == nil { problem = "\(silent) slots stay silent" }
+        // Nor does anybody speak for a list who never knew anything.
+        let everybodyVoted = peers.allSatisfy { !$0.isAlive || $0.hasVoted }
+        if crashed <= bearable.min() ?? 0, everybodyVoted, scenario.mutant == nil { problem = "\(silent) slots stay silent" }
     }
 
     /// One register that may forget explains what was read.

@@ -18,6 +18,7 @@ extension SimulatedQuorum {
                 for bucket in BucketIndex.all(of: slot) { peers[index].store.raiseFloor(of: bucket, to: stamp) }
             case .votes(let slots):
                 figures.votes += slots.count
+                if !slots.isEmpty { peers[index].hasVoted = true }
                 trace?("\(now / 1_000) peer \(index) votes on \(slots.slots.map(\.index)) under table \(peers[index].version)")
             case .call(let id, let question, let other):
                 guard let to = peers.firstIndex(where: { $0.id == other }) else { continue }

@@ -13,6 +13,7 @@ package struct SimulatedQuorum {
         var offset: UInt64
         var version = -1
         var isAlive = true
+        var hasVoted = false
         /// The next write finds no room.
         var refuses = false
         /// Highest guard seen while it held the slot, by key.

@@ -21,6 +21,7 @@ extension SimulatedReplicas {
         case .noAnswer(let index, let id): if peers[index].isAlive { step(index, .answered(id, .none)) }
         case .operate: operate()
         case .change: try change()
+        case .returned(let index): if peers[index].isAlive { step(index, .returned) }
         case .loaded(let index, let operation, let key, let lease, let row, let digest):
             loaded(index, operation, key, lease, row, digest)
         case .retry(let id): if let operation = operations[id] { begin(id, operation) }
@@ -37,7 +38,7 @@ extension SimulatedReplicas {
 
     private mutating func deliver(_ message: Message, from: Int, to: Int) {
         guard peers[from].isAlive || !isQuestion(message) else { return }
-        guard peers[to].isAlive else { return lost(message, from: from, to: to) }
+        guard peers[to].isAlive, side[from] == side[to] else { return lost(message, from: from, to: to) }
         // Every frame carries the sender's clock.
         _ = peers[to].clock.merge(reading(from), wallMilliseconds: wall(to), offsetMillisecondsMax: 10_000)
         switch message {
@@ -56,7 +57,7 @@ extension SimulatedReplicas {
             send(to, from, .fetched(operation, key: key, fetch))
         case .fetched(let operation, let key, let fetch): fetched(to, operation, key, fetch)
         case .got(let operation, let row, let isHit): got(operation, row, isHit: isHit)
-        case .written(let operation): written(operation)
+        case .written(let operation, let stamp): written(operation, stamp)
         case .notOwner(let operation): again(operation)
         }
     }
@@ -75,7 +76,16 @@ extension SimulatedReplicas {
         case .fetch(let operation, let key, var fetch):
             (fetch.rest, fetch.best) = ([], nil)
             fetched(from, operation, key, fetch)
-        default: break
+        case .apply(let key, _, _): peers[from].machine.markDirty(slot(key), at: peers[to].id)
+        case .answer(let id, _, _): queue.push(.noAnswer(to, id), at: now + 300_000_000)
+        case .fetched(let operation, let key, var fetch):
+            (fetch.rest, fetch.best) = ([], nil)
+            fetched(to, operation, key, fetch)
+        case .got(let operation, _, _), .notOwner(let operation): again(operation)
+        case .written(let id, _):
+            guard let operation = operations.removeValue(forKey: id) else { return }
+            figures.failures += 1
+            isBeingWritten[operation.key] = false
         }
     }
 
@@ -86,9 +96,13 @@ extension SimulatedReplicas {
         started += 1
         queue.push(.operate, at: now + Int64.random(in: 500_000..<8_000_000, using: &random))
         let key = Int.random(in: 0..<scenario.keys, using: &random)
-        guard let caller = tables.last?.placed.filter({ peers[$0].isAlive && peers[$0].version >= 0 }).randomElement(using: &random) else {
-            return
+        // With two sides there are two tables: whoever is in its own.
+        let placed = scenario.splits ? Array(peers.indices) : tables.last?.placed ?? []
+        let callers = placed.filter { index in
+            guard peers[index].isAlive, peers[index].version >= 0 else { return false }
+            return !scenario.splits || tables[peers[index].version].placed.contains(index)
         }
+        guard let caller = callers.randomElement(using: &random) else { return }
         let isRead = isBeingWritten[key] || Int.random(in: 0..<4, using: &random) > 0
         lastOperation += 1
         var operation = Operation(key: key, caller: caller, isRead: isRead, floor: confirmed[key])
@@ -134,15 +148,16 @@ extension SimulatedReplicas {
     private mutating func got(_ id: OperationID, _ row: Int?, isHit: Bool) {
         guard let operation = operations.removeValue(forKey: id) else { return }
         if isHit { figures.hits += 1 } else { figures.loads += 1 }
-        if let row, row < operation.floor, !scenario.crashes {
+        if let row, row < operation.floor, !scenario.crashes, !scenario.splits {
             problem =
                 "key \(operation.key): a read that began after version \(operation.floor) was written returned \(row), "
                 + (isHit ? "held" : "loaded") + ", at \(now / 1_000_000) ms"
         }
     }
 
-    private mutating func written(_ id: OperationID) {
+    private mutating func written(_ id: OperationID, _ stamp: Stamp) {
         guard let operation = operations.removeValue(forKey: id) else { return }
+        newest[operation.key] = max(newest[operation.key], stamp)
         confirmed[operation.key] = max(confirmed[operation.key], operation.floor)
         isBeingWritten[operation.key] = false
     }
@@ -192,7 +207,7 @@ extension SimulatedReplicas {
         let stamp = mint(index, above: guardStamp(index, key))
         apply(index, key, stamp, row)
         copy(index, key, stamp, row)
-        send(index, caller, .written(operation))
+        send(index, caller, .written(operation, stamp))
     }
 
     private mutating func copy(_ index: Int, _ key: Int, _ stamp: Stamp, _ row: Int?) {
@@ -259,7 +274,12 @@ extension SimulatedReplicas {
                 .compactMap { id in peers.firstIndex { $0.id == id } }
             let stamps = holders.map { held($0, key)?.stamp }
             if Set(stamps.compactMap { $0 }).count > 1 { problem = "key \(key): holders \(holders) hold \(stamps)" }
-            guard let owner = holders.first, let row = held(owner, key)?.row, row < confirmed[key] else { continue }
+            for (holder, stamp) in zip(holders, stamps) {
+                guard let stamp, stamp < newest[key] else { continue }
+                problem = "key \(key): peer \(holder) holds \(stamp) in the end, and \(newest[key]) was confirmed"
+            }
+            // Clocks of two sides differ: the highest stamp wins.
+            guard !scenario.splits, let owner = holders.first, let row = held(owner, key)?.row, row < confirmed[key] else { continue }
             problem = "key \(key): version \(row) is held at the end, \(confirmed[key]) was written"
         }
     }

@@ -14,6 +14,10 @@ package struct SimulatedReplicas {
         /// Whether a deploy waits until everybody is settled.
         package var isGated = true
         package var crashes = false
+        /// The cluster falls in two for a while.
+        package var splits = false
+        /// Milliseconds between changes of the members.
+        package var changesEvery = 500..<4_000
 
         package init(seed: UInt64) { self.seed = seed }
 
@@ -23,6 +27,7 @@ package struct SimulatedReplicas {
             copies = 1 + Int(seed % 3)
             isGated = seed % 2 == 0
             crashes = seed % 5 == 0 && copies > 1
+            splits = seed % 7 == 3
         }
     }
 
@@ -33,6 +38,7 @@ package struct SimulatedReplicas {
         package var joins = 0
         package var leaves = 0
         package var crashes = 0
+        package var splits = 0
         package var pages = 0
         package var repairs = 0
         package var failures = 0
@@ -62,6 +68,7 @@ package struct SimulatedReplicas {
         case noAnswer(Int, ReplicaMachine.CallID)
         case operate
         case change
+        case returned(Int)
         case loaded(Int, OperationID, key: Int, lease: Stamp, row: Int, digest: UInt64)
         case retry(OperationID)
     }
@@ -75,7 +82,7 @@ package struct SimulatedReplicas {
         case get(OperationID, key: Int), write(OperationID, key: Int, row: Int?)
         case fetch(OperationID, key: Int, Fetch)
         case fetched(OperationID, key: Int, Fetch)
-        case got(OperationID, row: Int?, isHit: Bool), written(OperationID), notOwner(OperationID)
+        case got(OperationID, row: Int?, isHit: Bool), written(OperationID, Stamp), notOwner(OperationID)
     }
 
     /// A key is asked for at several holders, one after another.
@@ -102,6 +109,9 @@ package struct SimulatedReplicas {
     package internal(set) var figures = Figures()
     /// The first thing that went wrong.
     package internal(set) var problem: String?
+    package var trace: ((String) -> Void)?
+    /// Of the times of all events: equal for equal scenarios, in every process.
+    package private(set) var hash: UInt64 = 0xCBF2_9CE4_8422_2325
     var random: SeededRandom
     var queue = EventQueue<Event>()
     var now: Int64 = 0
@@ -116,6 +126,11 @@ package struct SimulatedReplicas {
     var rows: [(version: Int, exists: Bool)]
     /// Versions whose write or removal was confirmed.
     var confirmed: [Int]
+    /// The highest stamp of a confirmed write or removal.
+    var newest: [Stamp]
+    /// Peers of two sides hear nothing of each other.
+    var side: [Int] = []
+    var isSplit = false
     var isBeingWritten: [Bool]
 
     package init(_ scenario: Scenario) throws {
@@ -123,6 +138,7 @@ package struct SimulatedReplicas {
         random = SeededRandom(seed: scenario.seed)
         rows = Array(repeating: (0, true), count: scenario.keys)
         confirmed = Array(repeating: 0, count: scenario.keys)
+        newest = Array(repeating: .zero, count: scenario.keys)
         isBeingWritten = Array(repeating: false, count: scenario.keys)
         guard let secret = HashSecret((0..<HashSecret.byteCount).map { UInt8(truncatingIfNeeded: $0 &* 37) }) else {
             throw StoreError.noMemory(bytes: 0)
@@ -131,7 +147,7 @@ package struct SimulatedReplicas {
         for _ in 0..<scenario.peers { try addPeer() }
         publish(placed: Array(peers.indices), present: Array(peers.indices))
         queue.push(.operate, at: 1_000_000_000)
-        queue.push(.change, at: 2_000_000_000)
+        queue.push(.change, at: 1_000_000_000 + Int64(scenario.changesEvery.lowerBound) * 2_000_000)
     }
 
     /// Runs to the end: operations, then 20 s of rest, then a read of every key at every peer.
@@ -139,8 +155,9 @@ package struct SimulatedReplicas {
         var restUntil = Int64.max
         while problem == nil, let (time, event) = queue.pop(), time < restUntil {
             now = time
+            hash = (hash ^ UInt64(time)) &* 0x100_0000_01B3
             try handle(event)
-            if started >= scenario.operations, restUntil == .max, peers.allSatisfy({ $0.leavesAt == nil }) {
+            if started >= scenario.operations, restUntil == .max, !isSplit, peers.allSatisfy({ $0.leavesAt == nil }) {
                 restUntil = now + 20_000_000_000
             }
         }
@@ -160,11 +177,13 @@ package struct SimulatedReplicas {
             Peer(
                 id: id, machine: ReplicaMachine(configuration, me: id), store: store, cache: cache,
                 offset: UInt64.random(in: 0..<400, using: &random)))
+        side.append(0)
         queue.push(.tick(peers.count - 1), at: now + 1)
     }
 
     mutating func publish(placed: [Int], present: [Int]) {
         tables.append((placed, present))
+        trace?("\(now / 1_000_000) table \(tables.count - 1): \(placed) placed, \(present) there")
         let version = tables.count - 1
         for peer in present { queue.push(.learn(peer, version: version), at: now + Int64.random(in: 0..<150_000_000, using: &random)) }
     }
@@ -173,6 +192,7 @@ package struct SimulatedReplicas {
         guard peers[index].isAlive, version > peers[index].version else { return }
         let table = tables[version]
         peers[index].version = version
+        trace?("\(now / 1_000_000) peer \(index) learns table \(version)")
         let members = table.placed.map { PlacementMember(id: peers[$0].id) }
         guard let placement = try? Placement.build(members: members, digest: UInt64(version) + 1, ranks: 7) else { return }
         let present = table.present.filter { $0 != index && peers[$0].isAlive }.map { peers[$0].id }.sorted()
@@ -180,13 +200,15 @@ package struct SimulatedReplicas {
     }
 
     mutating func change() throws {
+        if isSplit { return heal() }
         guard started < scenario.operations else { return }
-        queue.push(.change, at: now + Int64.random(in: 500_000_000..<4_000_000_000, using: &random))
+        queue.push(.change, at: now + Int64(Int.random(in: scenario.changesEvery, using: &random)) * 1_000_000)
         guard let table = tables.last else { return }
         let isSettled = table.present.allSatisfy {
             peers[$0].version == tables.count - 1 && peers[$0].machine.unsettledCount == 0 && peers[$0].machine.owedCount == 0
         }
         if (scenario.isGated && !isSettled) || table.present.count != table.placed.count { return }
+        if scenario.splits, Bool.random(using: &random) { return split(table.placed) }
         switch Int.random(in: 0..<(scenario.crashes ? 3 : 2), using: &random) {
         case 0 where table.placed.count < 7:
             try addPeer()
@@ -205,6 +227,27 @@ package struct SimulatedReplicas {
             publish(placed: table.placed.filter { $0 != victim }, present: table.present.filter { $0 != victim })
         default: break
         }
+    }
+
+    /// Each side soon holds the other for dead.
+    private mutating func split(_ members: [Int]) {
+        isSplit = true
+        figures.splits += 1
+        for index in members { side[index] = Int.random(in: 0..<2, using: &random) }
+        for part in 0..<2 {
+            let members = members.filter { side[$0] == part }
+            if !members.isEmpty { publish(placed: members, present: members) }
+        }
+    }
+
+    private mutating func heal() {
+        queue.push(.change, at: now + Int64(Int.random(in: scenario.changesEvery, using: &random)) * 1_000_000)
+        isSplit = false
+        let members = peers.indices.filter { peers[$0].isAlive }
+        // Who hears that it was held for dead takes what it has for doubtful.
+        for index in members { queue.push(.returned(index), at: now + Int64.random(in: 0..<150_000_000, using: &random)) }
+        for index in side.indices { side[index] = 0 }
+        publish(placed: members, present: members)
     }
 
     mutating func leaveIfDone(_ index: Int) {

@@ -119,4 +119,23 @@ import Testing
         bench.handle(.placement(.empty, present: [], copies: [2]))
         #expect(bench.machine.owedCount == 0)
     }
+
+    /// Who was held for dead without having left may have owned everything on its side: it is asked for all slots, also those kept.
+    @Test(arguments: [false, true]) func whoIsBackFromADivisionIsAskedForAll(hasLeft: Bool) throws {
+        var bench = Bench(me)
+        func answerClaims() {
+            for call in bench.takeCalls() { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
+        }
+        let three = try placement([me, other, third], digest: 1), two = try placement([me, third], digest: 2)
+        bench.handle(.placement(three, present: [other, third], copies: [1]))
+        answerClaims()
+        // Whoever leaves is there for a while after it holds nothing.
+        if hasLeft { bench.handle(.placement(two, present: [other, third], copies: [1])) }
+        bench.handle(.placement(two, present: [third], copies: [1]))
+        answerClaims()
+        bench.effects = []
+        bench.handle(.placement(try placement([me, other, third], digest: 3), present: [other, third], copies: [1]))
+        let asked = bench.takeCalls().filter { $0.peer == other }.compactMap { claimed($0.question) }
+        #expect(asked.contains(slots(of: me, three)) != hasLeft)
+    }
 }
