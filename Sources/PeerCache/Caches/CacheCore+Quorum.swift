@@ -30,8 +30,9 @@ extension CacheCore {
 
     /// As another peer's `store`. Nil: it does not count.
     func vote(_ content: Content, _ key: [UInt8], _ hash: UInt64, _ stamp: Stamp, placement: UInt64) -> ResponseStatus? {
+        let slot = Slot(hash: hash), tookPart = votes?.contains(slot, placement: placement) == true
         let result = key.withUnsafeBytes { store(content, $0, hash, stamp) }
-        return votes?.contains(Slot(hash: hash), placement: placement) == true ? ResponseStatus(result) : nil
+        return tookPart && votes?.contains(slot, placement: placement) == true ? ResponseStatus(result) : nil
     }
 
     /// Takes in a write with its stamp.
@@ -58,6 +59,8 @@ extension CacheCore {
 
     // MARK: Attempts
 
+    private static let pauseMin = Duration.milliseconds(5), pauseMax = Duration.milliseconds(100)
+
     private func voters(_ hash: UInt64, _ routing: Routing) -> [PeerID] {
         let holders = routing.holders(hash, copies: options.copies)
         return holders.contains(peer.me) ? [peer.me] + holders.filter { $0 != peer.me } : holders
@@ -69,8 +72,10 @@ extension CacheCore {
     private func readByQuorum(
         _ scheme: QuorumScheme, _ key: [UInt8], _ hash: UInt64, answersMin: Int, deadline: Int64
     ) async throws -> (outcome: QuorumCall.Outcome, placement: UInt64)? {
+        var pause = Self.pauseMin
         while true {
             let routing = peer.table.routing, voters = voters(hash, routing)
+            if peer.isObserver { await peer.reach(voters) }
             if voters.count >= scheme.votersMin {
                 let read = QuorumRead(scheme, voters: voters.count, answersMin: answersMin)
                 let outcome = await QuorumCall(
@@ -83,7 +88,9 @@ extension CacheCore {
                 }
             }
             guard ClusterClock.monotonicNanoseconds < deadline else { return nil }
-            try await Task.sleep(for: .milliseconds(5))  // the peers do not agree on the voters yet
+            // The peers do not agree on the voters yet.
+            try await Task.sleep(for: pause)
+            pause = min(pause * 2, Self.pauseMax)
         }
     }
 
@@ -173,8 +180,10 @@ extension CacheCore {
     func writeByQuorum(_ scheme: QuorumScheme, _ key: [UInt8], _ hash: UInt64, _ content: Content) async throws -> Stamp {
         let deadline = quorumDeadline
         var stamp: Stamp?
+        var pause = Self.pauseMin
         while true {
             let routing = peer.table.routing, voters = voters(hash, routing)
+            if peer.isObserver { await peer.reach(voters) }
             if voters.count >= scheme.votersMin {
                 let write = QuorumWrite(scheme, voters: voters.count, stamp: stamp)
                 let outcome = await QuorumCall(
@@ -195,7 +204,9 @@ extension CacheCore {
                     .indeterminate,
                     "fewer than \(scheme.ackedBy) voters confirmed the write in time; it may take effect now, later or never")
             }
-            try await Task.sleep(for: .milliseconds(5))  // the peers do not agree on the voters yet
+            // The peers do not agree on the voters yet, or some cannot keep the value.
+            try await Task.sleep(for: pause)
+            pause = min(pause * 2, Self.pauseMax)
         }
     }
 

@@ -37,7 +37,7 @@ final class CacheCore: Sendable {
 
     init(
         peer: PeerCore, name: String, index: CacheIndex, options: CacheOptions, types: CacheTypes, secret: HashSecret,
-        loader: ErasedLoader?, failure: PeerCacheError?
+        votes: Votes?, loader: ErasedLoader?, failure: PeerCacheError?
     ) {
         self.peer = peer
         self.name = name
@@ -50,7 +50,7 @@ final class CacheCore: Sendable {
         self.loader = loader
         self.failure = failure
         scheme = failure == nil ? options.scheme : nil
-        votes = scheme.flatMap { peer.replicator.votes(of: $0) }
+        self.votes = votes
         keepsNear = failure == nil && options.nearLife > .zero
         metrics = peer.metrics.cache(name)
         sampler = NearSampler(clock: peer.clock)

@@ -55,9 +55,8 @@ extension PeerCore {
         let caches = Dictionary(caches.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })  // looked up, never iterated
         return PageContext(
             cache: { self.cache(named: $0)?.index },
-            holds: { index, slot in
-                caches[index].map { $0.scheme == scheme && routing.isHolder(slot, copies: $0.options.copies) } ?? false
-            },
+            holds: { index, slot in caches[index].map { routing.isHolder(slot, copies: $0.options.copies) } ?? false },
+            isConcerned: { caches[$0]?.scheme == scheme },
             hash: { index, key in caches[index]?.secret.hash(key) ?? 0 },
             accepts: { self.clock.accepts($0) }, now: clock.tick(), dropsUnknown: scheme != nil)
     }
@@ -123,6 +122,8 @@ extension PeerCore {
             cache.takeIn(found, key.bytes, hash)
             return found.bytes.readableBytes
         }
+        // Whatever else comes of this key is older.
+        store.raiseFloor(of: BucketIndex(hash: hash), to: stamp)
         key.bytes.withUnsafeBytes { _ = store.drop(cache.id(hash), $0.bytes, below: stamp) }
         return 0
     }
@@ -148,6 +149,8 @@ extension PeerCore {
         let result = response.value.withUnsafeReadableBytes { bytes in
             try? store.repair(bucket, with: bytes, pageContext(nil)) { id, key, info, value in
                 guard let cache = byIndex.first(where: { $0.index == id.cache }) else { return }
+                // Entries of strict caches go to their voters alone.
+                guard cache.scheme == nil || table.routing.holders(id.hash, copies: cache.options.copies).contains(other) else { return }
                 counters.add(cache.ship(key, value, info, to: connection) ? .entriesShipped : .copiesDropped)
             }
         }

@@ -118,9 +118,12 @@ final class PeerCore: Sendable {
     var isObserver: Bool { configuration.role == .observer }
 
     /// An observer has connections to few peers until it calls others.
-    func reach(_ peer: PeerID) async {
-        state.withLock { $0.dial }?(peer)
-        await waitForPath(to: peer, orChangeOf: table.routing.digest, within: .milliseconds(500))
+    func reach(_ peer: PeerID) async { await reach([peer]) }
+
+    func reach(_ peers: [PeerID]) async {
+        let missing = peers.filter { directory.connection(to: $0) == nil }
+        for peer in missing { state.withLock { $0.dial }?(peer) }
+        for peer in missing { await waitForPath(to: peer, orChangeOf: table.routing.digest, within: .milliseconds(500)) }
     }
 
     func synchronize(with peer: PeerID) { state.withLock { $0.synchronize }?(peer) }
@@ -129,6 +132,11 @@ final class PeerCore: Sendable {
 
     /// All caches, in the order of their registration.
     var caches: [CacheCore] { state.withLock { $0.caches } }
+
+    /// A machine wants to hear of the placement. Not at once: the caller may hold locks.
+    func wantsPlacement() {
+        _ = tasks.start { [weak self] in self?.state.withLock { $0.cachesChanged }?() }
+    }
 
     func releaseCaches() { state.withLock { ($0.caches, $0.byName, $0.byHash) = ([], [:], [:]) } }
 
@@ -142,7 +150,9 @@ final class PeerCore: Sendable {
     func register(_ name: String, options: CacheOptions, types: CacheTypes, loader: CacheCore.ErasedLoader?) -> CacheCore {
         let secret = hashKey.hashSecret(cache: name)
         // Outside the lock: it may evict. Twice at once comes to the same.
-        let (index, problem) = cache(named: name) == nil ? place(name, options) : (CacheIndex(0), nil)
+        let isKnown = cache(named: name) != nil
+        let (index, problem) = isKnown ? (CacheIndex(0), nil) : place(name, options)
+        let votes = problem == nil ? options.scheme.flatMap { replicator.votes(of: $0) } : nil
         let (cache, changed): (CacheCore, (@Sendable () -> Void)?) = state.withLock { state in
             if let existing = state.byName[name] {
                 if existing.types == types { return (existing, nil) }
@@ -151,12 +161,14 @@ final class PeerCore: Sendable {
                     "cache \"\(name)\" of \(types) was registered before as a cache of \(existing.types); use another name")
                 return (
                     CacheCore(
-                        peer: self, name: name, index: existing.index, options: options, types: types, secret: secret, loader: nil,
+                        peer: self, name: name, index: existing.index, options: options, types: types, secret: secret, votes: nil,
+                        loader: nil,
                         failure: failure), nil
                 )
             }
             let cache = CacheCore(
-                peer: self, name: name, index: index, options: options, types: types, secret: secret, loader: loader, failure: problem)
+                peer: self, name: name, index: index, options: options, types: types, secret: secret, votes: votes, loader: loader,
+                failure: problem)
             state.byName[name] = cache
             state.caches.append(cache)
             if problem == nil { state.byHash[publicHash(name)] = cache }

@@ -42,6 +42,9 @@ extension Replicator {
     /// The votes of a scheme, from now on. Nil: there are too many schemes.
     func votes(of scheme: QuorumScheme) -> Votes? { state.withLock { Self.voters(of: scheme, &$0, self).map { $0.votes } } }
 
+    /// The votes of a scheme, if it is known.
+    func knownVotes(of scheme: QuorumScheme) -> Votes? { state.withLock { $0.voters.first { $0.votes.scheme == scheme }?.votes } }
+
     private static func voters(of scheme: QuorumScheme, _ state: inout State, _ replicator: Replicator) -> Voters? {
         if let known = state.voters.first(where: { $0.votes.scheme == scheme }) { return known }
         guard state.voters.count < schemesMax else { return nil }
@@ -88,7 +91,7 @@ extension Replicator {
     private func handle(_ input: VoterMachine.Input, _ position: Int, _ state: inout State, _ core: PeerCore) -> [VoterMachine.Effect] {
         var effects: [VoterMachine.Effect] = []
         state.voters[position].machine.handle(input, now: core.clock.now(), into: &effects)
-        if case .placement = input { publish(&state.voters[position]) }
+        if case .placement = input { publish(SlotSet(), &state.voters[position]) }
         for effect in effects {
             switch effect {
             case .adopt(let slot): core.store.adopt(slot)
@@ -97,12 +100,13 @@ extension Replicator {
                 forget(slot, state, core) { $0.scheme == scheme }
             case .reset(let slot):
                 // Below this stamp nobody knows anything: reads of all that came before are misses.
-                let stamp = core.mint(above: .zero)
+                let stamp = core.mint(above: .zero), scheme = state.voters[position].votes.scheme
+                let gone = Set(core.caches.filter { $0.scheme == scheme }.map(\.index))  // asked for membership, never iterated
                 for bucket in BucketIndex.all(of: slot) {
-                    core.store.dropOutdated(bucket, below: stamp, now: core.clock.tick(), except: [])
+                    core.store.dropOutdated(bucket, below: stamp, now: core.clock.tick(), except: []) { gone.contains($0) }
                     core.store.raiseFloor(of: bucket, to: stamp)
                 }
-            case .votes: publish(&state.voters[position])
+            case .votes(let slots): publish(slots, &state.voters[position])
             case .call, .synchronize: break
             }
         }
@@ -112,12 +116,12 @@ extension Replicator {
     /// With a new id: nothing is held, and nobody waits for a vote.
     func startOver(_ voters: inout Voters, as me: PeerID) {
         voters.machine.startOver(as: me)
-        publish(&voters)
+        publish(SlotSet(), &voters)
     }
 
-    private func publish(_ voters: inout Voters) {
-        voters.votes.replace(voters.published, by: voters.machine.voting, placement: voters.machine.placement.digest)
-        voters.published = voters.machine.voting
+    private func publish(_ slots: SlotSet, _ voters: inout Voters) {
+        voters.votes.replace(voters.published, by: slots, placement: voters.machine.placement.digest)
+        voters.published = slots
     }
 
     private func send(_ effects: [VoterMachine.Effect], _ scheme: QuorumScheme, _ core: PeerCore) {
@@ -137,18 +141,14 @@ extension Replicator {
 
     /// Answers another peer's seal; nil: under another placement, or there is no room for it.
     func answer(_ seal: Seal, _ scheme: QuorumScheme, _ core: PeerCore) -> SealAnswer? {
-        let (answer, effects): (SealAnswer?, [VoterMachine.Effect]) = state.withLock { state in
-            let isNew = !state.voters.contains { $0.votes.scheme == scheme }
-            guard Self.voters(of: scheme, &state, self) != nil,
-                let position = state.voters.firstIndex(where: { $0.votes.scheme == scheme })
-            else { return (nil, []) }
-            // A peer without such caches votes too: it holds the floors.
-            let routing = core.table.routing
-            let effects =
-                isNew ? handle(.placement(routing.placement, present: routing.present), position, &state, core) : []
-            return (state.voters[position].machine.answer(seal), effects)
+        let (answer, isNew): (SealAnswer?, Bool) = state.withLock { state in
+            if let position = state.voters.firstIndex(where: { $0.votes.scheme == scheme }) {
+                return (state.voters[position].machine.answer(seal), false)
+            }
+            return (nil, Self.voters(of: scheme, &state, self) != nil)
         }
-        send(effects, scheme, core)
+        // A peer without such caches votes too: it holds the floors. It answers when it is asked again.
+        if isNew { core.wantsPlacement() }
         return answer
     }
 }

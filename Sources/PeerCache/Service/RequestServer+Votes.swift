@@ -11,7 +11,7 @@ extension RequestServer {
         else {
             return refuse(request, .incompatible, connection)
         }
-        guard let votes = cache?.votes ?? peer.replicator.votes(of: scheme) else { return refuse(request, .overloaded, connection) }
+        guard let votes = cache?.votes ?? peer.replicator.knownVotes(of: scheme) else { return abstain(request, connection) }
         let hash = cache?.secret.hash(request.key) ?? peer.hash(request.key, cache: request.cache)
         let voter = Voter(votes: votes, slot: Slot(hash: hash), placement: request.placement)
         cache?.counters.add(.served)
@@ -52,6 +52,7 @@ extension RequestServer {
             peer.counters.add(.clockSkew)
             return refuse(request, .clockSkew, connection)
         }
+        let tookPart = voter.takesPart
         var result = WriteResult.forgotten
         if let cache {
             let content: Content =
@@ -64,6 +65,8 @@ extension RequestServer {
         } else {
             peer.store.raiseFloor(of: BucketIndex(hash: hash), to: request.stamp)
         }
+        // What is newer is taken in anyway.
+        guard tookPart else { return abstain(request, connection) }
         respond(request, ResponseStatus(result), request.stamp, voter, connection)
     }
 

@@ -133,7 +133,7 @@ extension CacheCore {
                 frames.append(request)
             }
         }
-        if case .success(let response) = answer { return response.status != .notOwner }
+        if case .success(let response) = answer { return response.status == .ok || response.status == .noLoader }
         return false
     }
 

@@ -44,7 +44,8 @@ package struct QuorumRead: Sendable {
     private enum Write: Sendable { case none, sent, failed }
     /// Bringing up of each voter.
     private var writes: [Write]
-    private var isAskingForValue = false
+    /// Asked for the value, and not heard of.
+    private var asking: Int?
     /// Asked for the value before.
     private var tried: [Int] = []
 
@@ -60,14 +61,14 @@ package struct QuorumRead: Sendable {
 
     package mutating func answered(_ voter: Int, _ answer: Answer) {
         guard voters.indices.contains(voter) else { return }
-        isAskingForValue = false
+        if asking == voter { asking = nil }
         voters[voter] = .answered(answer)
     }
 
     /// It does not answer, does not vote, or took nothing in.
     package mutating func failed(_ voter: Int) {
         guard voters.indices.contains(voter) else { return }
-        isAskingForValue = false
+        if asking == voter { asking = nil }
         if writes[voter] == .sent { writes[voter] = .failed }
         if case .answered = voters[voter] { return }  // what it said before still holds
         voters[voter] = .silent
@@ -100,18 +101,18 @@ package struct QuorumRead: Sendable {
         let highest = answers.map(\.1.guardStamp).max() ?? .zero
         // Whoever dropped something newer may have forgotten better.
         guard answers.count(where: { $0.1.guardStamp <= stamp }) >= scheme.readFrom else {
-            let otherwise: Step = answers.count >= scheme.readFrom ? .miss(guard: highest) : .noQuorum
+            let otherwise = missed(answers.count, highest)
             return askMore(
                 answers.count >= scheme.votersMin ? voters.count : scheme.votersMin - answers.count, isWaiting, otherwise: otherwise)
         }
         let source = answers.first { $0.1.guardStamp == stamp && $0.1.isHeld && ($0.1.hasValue || $0.1.isTombstone) }
         guard let source else {
-            if isAskingForValue { return .wait }
+            if asking != nil { return .wait }
             guard let holder = answers.first(where: { $0.1.guardStamp == stamp && $0.1.isHeld && !tried.contains($0.0) }) else {
-                return .miss(guard: highest)
+                return missed(answers.count, highest)
             }
             tried.append(holder.0)
-            isAskingForValue = true
+            asking = holder.0
             return .askForValue(holder.0)
         }
         if answers.count(where: { $0.1.guardStamp >= stamp }) >= scheme.ackedBy {
@@ -121,10 +122,12 @@ package struct QuorumRead: Sendable {
             if case .answered(let answer) = voters[position] { return answer.guardStamp < stamp && writes[position] == .none }
             return writes[position] == .none
         }
-        if lagging.isEmpty { return writes.contains(.sent) ? .wait : .miss(guard: highest) }
+        if lagging.isEmpty { return writes.contains(.sent) ? .wait : missed(answers.count, highest) }
         for position in lagging { writes[position] = .sent }
         return .write(stamp, to: lagging)
     }
+
+    private func missed(_ answers: Int, _ highest: Stamp) -> Step { answers >= answersMin ? .miss(guard: highest) : .noQuorum }
 
     private mutating func askMore(_ count: Int, _ isWaiting: Bool, otherwise: Step) -> Step {
         let waiting = voters.count { if case .asked = $0 { true } else { false } }

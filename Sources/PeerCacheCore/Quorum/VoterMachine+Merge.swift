@@ -14,10 +14,9 @@ extension VoterMachine {
         }
     }
 
-    mutating func stopFetching(_ slot: Slot) {
-        guard sourcesLeft[slot.index] > 0 else { return }
-        sourcesLeft[slot.index] = 0
-        sources.updateAll { _, queue in queue.remove(slot) }
+    mutating func stopFetching(_ slots: SlotSet) {
+        for slot in slots.slots { sourcesLeft[slot.index] = 0 }
+        sources.updateAll { _, queue in queue.remove(slots) }
     }
 
     mutating func fetch(_ effects: inout [Effect]) {

@@ -11,8 +11,8 @@ extension VoterMachine {
             asked.subtract(slots)
             calls[id] = .seal(peer, asked)
         }
+        stopFetching(slots)
         for slot in slots.slots {
-            stopFetching(slot)
             for peer in recipients(slot) { toAsk.insert(slot, for: peer) }
         }
     }
@@ -82,12 +82,12 @@ extension VoterMachine {
         told.empty.formUnion(answer.empty.intersection(slots))
         told.times.removeAll { $0.slots == slots }
         told.times.append((slots, answer.forgotten, answer.blank))
-        for open in answer.lists where open.list.hasVoted { told.note(voted: open) }
+        for open in answer.lists where open.list.entered > 0 { told.note(open) }
         self.told[peer] = told
         var changed = SlotSet()
         for open in answer.lists {
             var list = open.list
-            list.hasVoted = false  // said of the other
+            (list.hasVoted, list.entered) = (false, 0)  // said of the other
             for slot in open.slots where slots.contains(slot) && !voting.contains(slot) {
                 if lists[slot.index].lists.count < configuration.listsMax || lists[slot.index][list.voters] != nil {
                     listed.insert(slot)
@@ -106,18 +106,21 @@ extension VoterMachine {
 
     private enum Standing { case none, closes, speaks }
 
-    /// Whether a peer counts for a list: it has left it, and knows what it knew there or before.
+    /// Whether a peer counts for a list: it has left it, and knows what it knew there or before. Whoever forgot the slot speaks only of lists
+    /// that it has been in since, by its own clock.
     private func standing(_ peer: PeerID, _ list: VoterList, _ slot: Slot) -> (standing: Standing, hasVoted: Bool) {
-        func standing(_ forgottenAt: UInt64, _ blankUntil: UInt64) -> Standing {
-            forgottenAt <= list.entered && (blankUntil <= list.entered || list.isFirst) ? .speaks : .closes
+        func standing(_ forgottenAt: UInt64, _ blankUntil: UInt64, _ entered: UInt64) -> Standing {
+            if forgottenAt > entered { return .none }
+            return blankUntil <= entered || list.isFirst ? .speaks : .closes
         }
         if peer == me {
-            return (held.contains(slot) ? standing(forgottenAt[slot.index], blankUntil[slot.index]) : .closes, list.hasVoted)
+            let own = standing(forgottenAt[slot.index], blankUntil[slot.index], list.entered)
+            return (held.contains(slot) || own == .none ? own : .closes, list.hasVoted)
         }
         guard let told = told[peer], told.sealed.contains(slot) else { return (.none, false) }
         let times = told.times(slot)
-        let hasVoted = told.voted.contains { $0.voters == list.voters && $0.slots.contains(slot) }
-        return (standing(times.forgotten, times.blank), hasVoted)
+        let own = told.named.first { $0.list.voters == list.voters && $0.slots.contains(slot) }?.list
+        return (standing(times.forgotten, times.blank, own?.entered ?? 0), own?.hasVoted ?? false)
     }
 
     /// Votes on the slot, or fetches what it takes, if enough peers have answered.
@@ -176,7 +179,7 @@ extension VoterMachine {
             present.count + 1 >= configuration.minimumPeers
         else { return }
         for slot in silent.slots where sourcesLeft[slot.index] == 0 {
-            guard present.allSatisfy({ told[$0]?.sealed.contains(slot) == true || !recipients(slot).contains($0) }) else { continue }
+            guard told.count + 1 >= configuration.minimumPeers else { continue }
             effects.append(.reset(slot))
             vote(slot)
         }
@@ -199,7 +202,11 @@ extension VoterMachine {
             for peer in silent where present.contains(peer) { wanted.insert(slot, for: peer) }
         }
         for (peer, slots) in zip(wanted.keys, wanted.values) {
-            call(.seal(Seal(placement: placement.digest, slots: slots, isQuery: true)), .query(peer, slots), peer, &effects)
+            let all = slots.slots
+            for start in stride(from: 0, to: all.count, by: Seal.slotsMax) {
+                let part = SlotSet(all[start..<min(all.count, start + Seal.slotsMax)])
+                call(.seal(Seal(placement: placement.digest, slots: part, isQuery: true)), .query(peer, part), peer, &effects)
+            }
         }
     }
 

@@ -61,18 +61,18 @@ package struct VoterMachine: Sendable {
         var empty = SlotSet()
         /// Of each answer.
         var times: [(slots: SlotSet, forgotten: SlotTimes, blank: SlotTimes)] = []
-        /// Lists in which it voted.
-        var voted: [(voters: [PeerID], slots: SlotSet)] = []
+        /// Lists that it was in.
+        var named: [(list: VoterList, slots: SlotSet)] = []
 
         func times(_ slot: Slot) -> (forgotten: UInt64, blank: UInt64) {
             times.last { $0.slots.contains(slot) }.map { ($0.forgotten[slot], $0.blank[slot]) } ?? (0, 0)
         }
 
-        mutating func note(voted list: OpenList) {
-            if let position = voted.firstIndex(where: { $0.voters == list.list.voters }) {
-                voted[position].slots.formUnion(SlotSet(list.slots))
+        mutating func note(_ open: OpenList) {
+            if let position = named.firstIndex(where: { $0.list == open.list }) {
+                named[position].slots.formUnion(SlotSet(open.slots))
             } else {
-                voted.append((list.list.voters, SlotSet(list.slots)))
+                named.append((open.list, SlotSet(open.slots)))
             }
         }
     }
@@ -112,7 +112,8 @@ package struct VoterMachine: Sendable {
         ask(&effects)
         fetch(&effects)
         query(&effects)
-        if voting != before { effects.append(.votes(voting)) }
+        let isNew = if case .placement = input { true } else { false }
+        if isNew || voting != before { effects.append(.votes(voting)) }
     }
 
     /// Whether the answer to a call is still of use.
@@ -131,7 +132,7 @@ package struct VoterMachine: Sendable {
     package var owedCount: Int {
         var lost = held
         lost.subtract(mine)
-        return lost.count
+        return placement.isEmpty ? 0 : lost.count  // nobody would take it
     }
 
     /// Something is under way that wants ticks every few milliseconds.
@@ -238,7 +239,7 @@ package struct VoterMachine: Sendable {
         var changed = SlotSet()
         for open in seal.lists {
             var told = open.list
-            told.hasVoted = false  // said of the asker
+            (told.hasVoted, told.entered) = (false, 0)  // said of the asker
             for slot in open.slots where seal.slots.contains(slot) {
                 mayBeOpen.insert(slot)
                 if voting.contains(slot) { continue }

@@ -4,6 +4,8 @@ package struct PageContext {
     package var cache: (_ name: UnsafeRawBufferPointer) -> CacheIndex?
     /// Whether this peer holds the slot for the cache.
     package var holds: (CacheIndex, Slot) -> Bool
+    /// Whether what is held of the cache and not by the other may be dropped: the page is for such caches.
+    package var isConcerned: (CacheIndex) -> Bool
     package var hash: (CacheIndex, UnsafeRawBufferPointer) -> UInt64
     /// Whether a stamp may be believed.
     package var accepts: (Stamp) -> Bool
@@ -13,11 +15,13 @@ package struct PageContext {
 
     package init(
         cache: @escaping (UnsafeRawBufferPointer) -> CacheIndex?, holds: @escaping (CacheIndex, Slot) -> Bool,
+        isConcerned: @escaping (CacheIndex) -> Bool = { _ in true },
         hash: @escaping (CacheIndex, UnsafeRawBufferPointer) -> UInt64, accepts: @escaping (Stamp) -> Bool, now: Tick,
         dropsUnknown: Bool = false
     ) {
         (self.cache, self.holds, self.hash, self.accepts, self.now) = (cache, holds, hash, accepts, now)
         self.dropsUnknown = dropsUnknown
+        self.isConcerned = isConcerned
     }
 
     /// The highest stamp of an entry of the bucket whose cache is not known here.
@@ -82,7 +86,7 @@ extension ByteStore {
                 takeIn(entry, id, context, &result)
             }
             if isDoubtful {
-                dropOutdated(bucket.index, below: bucket.floor, now: context.now, except: held) { context.holds($0, slot) }
+                dropOutdated(bucket.index, below: bucket.floor, now: context.now, except: held) { context.isConcerned($0) }
             }
             let unknown = context.unknown(bucket, known)
             if unknown > .zero { raiseFloor(of: bucket.index, to: unknown) }

@@ -19,6 +19,14 @@ struct SlotQueue: Sendable {
         call = nil  // what is under way may bring a page of it that is not for what comes next
     }
 
+    /// O(slots that wait).
+    mutating func remove(_ gone: SlotSet) {
+        guard let next = rest.first, rest.contains(where: { gone.contains($0) }) else { return }
+        (slots, first) = (rest.filter { !gone.contains($0) }, 0)
+        if gone.contains(next) { bucket = 0 }
+        call = nil  // as above
+    }
+
     /// The first `count` of these slots are done, and `next` is where the one behind them goes on. Some may have been removed meanwhile.
     mutating func finish(_ asked: [Slot], count: Int, next: Int) {
         for slot in asked.prefix(count) where rest.first == slot { first += 1 }

@@ -72,6 +72,7 @@ extension PageReader {
             guard let scheme = QuorumScheme(copies: copies, readFrom: readFrom, ackedBy: ackedBy) else { throw .undecodable }
             let lists = try lists(message.lists, message.n_lists)
             let slots = try slots(message.slots)
+            guard slots.count <= Seal.slotsMax else { throw .tooManyItems }
             return (Seal(placement: placement, slots: slots, lists: lists, isQuery: message.query != 0), scheme)
         }
     }
