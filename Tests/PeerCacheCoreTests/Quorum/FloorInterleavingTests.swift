@@ -93,7 +93,7 @@ import Testing
         #expect(stage.violation == nil)
     }
 
-    /// X learns from B, that holds the value, and then from A, that has dropped its removal.
+    /// X learns from B, that holds the value, and then from A, that has dropped its removal. Random search: 8,253 histories of `mixed`.
     @Test func i35MergingDropsWhatAnotherHasDropped() throws {
         try expectHarm(of: .blindFloorMerge) { mutant in
             for (a, b, c) in orders(a, b, c) {
