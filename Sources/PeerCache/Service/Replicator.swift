@@ -102,6 +102,13 @@ final class Replicator: Sendable {
         case .forget(let slot):
             state.held.remove(slot)
             forget(slot, state, core) { $0.scheme == nil }
+        case .drop(let slot, let clock):
+            let concerned = Set(core.caches.filter { $0.scheme == nil }.map(\.index))  // asked for membership, never iterated
+            for bucket in BucketIndex.all(of: slot) {
+                core.store.dropOutdated(bucket, below: Stamp(clock: clock, origin: 0), now: core.clock.tick(), except: []) {
+                    concerned.contains($0)
+                }
+            }
         case .release(let slot, let rank):
             let gone = Set(core.caches.filter { $0.scheme == nil && $0.options.copies <= rank }.map(\.index))  // only asked for membership
             if !gone.isEmpty { core.store.forget(slot) { gone.contains($0) } }
@@ -126,7 +133,7 @@ final class Replicator: Sendable {
                 let isStarted = core.tasks.start { self.handle(.answered(id, await core.ask(question, of: other)), core) }
                 if isStarted == nil { unmade.withLock { $0.append(id) } }
             case .synchronize(let other): core.synchronize(with: other)
-            case .adopt, .forget, .release, .serve: break
+            case .adopt, .forget, .drop, .release, .serve: break
             }
         }
     }

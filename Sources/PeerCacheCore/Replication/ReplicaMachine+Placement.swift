@@ -36,6 +36,7 @@ extension ReplicaMachine {
                 stopFetching(slot)
                 if contents[index] == .absent { effects.append(.adopt(slot)) }
                 // Entries of before, without what was written elsewhere meanwhile.
+                gatheringSince[index] = now.hlc
                 contents[index] = isAlone ? .complete : contents[index] == .absent ? .gaining : .regaining
                 release(slot)
                 if !isAlone { claimed.insert(slot) }
@@ -99,6 +100,7 @@ extension ReplicaMachine {
         sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
         for slot in wanted.slots {
             contents[slot.index] = .regaining
+            gatheringSince[slot.index] = now.hlc
             claimed.insert(slot)
             if placement.owner(of: slot) == me { claiming.insert(slot) }
             effects.append(.serve(slot, serving(slot)))

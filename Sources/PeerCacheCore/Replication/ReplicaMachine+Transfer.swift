@@ -63,7 +63,7 @@ extension ReplicaMachine {
     private mutating func complete(_ slot: Slot, _ effects: inout [Effect]) {
         if contents[slot.index] == .regaining, !merged.contains(slot) {
             // Nobody could say what of it is still true.
-            effects += [.forget(slot), .adopt(slot)]
+            effects.append(.drop(slot, olderThan: gatheringSince[slot.index]))
         }
         contents[slot.index] = .complete
         effects.append(.serve(slot, serving(slot)))

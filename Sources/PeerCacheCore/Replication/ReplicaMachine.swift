@@ -22,6 +22,8 @@ package struct ReplicaMachine: Sendable {
 
     /// Slots that some cache has here by the placement.
     var wanted = SlotSet()
+    /// Clock at which gathering began: what was written since is good.
+    var gatheringSince = [UInt64](repeating: 0, count: Slot.count)
     var contents = [Content](repeating: .absent, count: Slot.count)
     /// Owned, and not yet given up by others.
     var claiming = SlotSet()

@@ -152,6 +152,8 @@ extension ReplicaMachine {
     package enum Effect: Hashable, Sendable {
         case adopt(Slot)
         case forget(Slot)
+        /// Drop what was written before this reading of the clock, by whomever.
+        case drop(Slot, olderThan: UInt64)
         /// The slot stays, but not for caches of so few copies that this peer's rank is none of them.
         case release(Slot, rank: Int)
         case serve(Slot, Serving)

@@ -273,6 +273,11 @@ package struct SimulatedReplicas {
             switch effect {
             case .adopt(let slot): peers[index].store.adopt(slot)
             case .forget(let slot): peers[index].store.forget(slot)
+            case .drop(let slot, let clock):
+                let (store, now) = (peers[index].store, tick(index))
+                for bucket in BucketIndex.all(of: slot) {
+                    store.dropOutdated(bucket, below: Stamp(clock: clock, origin: 0), now: now, except: [])
+                }
             case .release(let slot, let rank): if scenario.copies <= rank { peers[index].store.forget(slot) { _ in true } }
             case .serve(let slot, let serving): peers[index].serving[slot.index] = serving
             case .call, .synchronize: break
