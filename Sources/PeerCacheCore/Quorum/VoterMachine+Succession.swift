@@ -131,7 +131,11 @@ extension VoterMachine {
             let sealed = self.voters(slot).filter { told[$0]?.sealed.contains(slot) == true }
             return sealed.count + 1 >= scheme.votersMin ? fetch(slot, from: sealed, &effects) : ()
         }
-        let voters = voters(slot).filter { told[$0]?.voting.contains(slot) == true }
+        let all = voters(slot)
+        guard hasToldEnough || all.allSatisfy({ $0 == me || told[$0]?.sealed.contains(slot) == true || !present.contains($0) }) else {
+            return
+        }
+        let voters = all.filter { told[$0]?.voting.contains(slot) == true }
         if voters.count >= scheme.readFrom {
             let chosen = Array(voters.prefix(scheme.readFrom))
             if chosen.allSatisfy({ told[$0]?.founding.contains(slot) == true }) { founding.insert(slot) } else { founding.remove(slot) }
@@ -164,6 +168,15 @@ extension VoterMachine {
         effects += [.forget(slot), .adopt(slot)]
         founding.insert(slot)
         vote(slot)
+    }
+
+    private var hasToldEnough: Bool { now - enteredAt >= configuration.tellFor }
+
+    /// Votes without those that have not answered.
+    mutating func goOn(_ effects: inout [Effect]) {
+        guard !hasGoneOn, hasToldEnough else { return }
+        hasGoneOn = true
+        for slot in silent.slots { evaluate(slot, &effects) }
     }
 
     mutating func vote(_ slot: Slot) {

@@ -40,6 +40,8 @@ package struct VoterMachine: Sendable {
     var toAsk = SortedMap<PeerID, SlotSet>()
     var retryAt = SortedMap<PeerID, Instant>()
     var askAgainAt: Instant?
+    /// Whoever has not answered under this placement is waited for no more.
+    var hasGoneOn = false
 
     // What is fetched before a vote.
     var sources = SortedMap<PeerID, SlotQueue>()
@@ -108,6 +110,7 @@ package struct VoterMachine: Sendable {
         case .tick:
             resetSilent(&effects)
             askAgain()
+            goOn(&effects)
         }
         ask(&effects)
         fetch(&effects)
@@ -175,6 +178,7 @@ package struct VoterMachine: Sendable {
         placement = next
         (entered, enteredAt) = (now.hlc, now)
         askAgainAt = now + configuration.askAgainEvery
+        hasGoneOn = configuration.tellFor <= .zero
         voting = SlotSet()
         founding = SlotSet()
         mayBeOpen = SlotSet()

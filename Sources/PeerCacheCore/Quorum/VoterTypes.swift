@@ -125,6 +125,8 @@ package struct VoterConfiguration: Hashable, Sendable {
     package var resetAfter: Duration?
     /// A peer that did not answer is asked again after so long.
     package var retryAfter: Duration = .milliseconds(100)
+    /// Before a peer votes, the other voters have heard what it knows, or had so long to: whoever is asked later must be able to speak for them.
+    package var tellFor: Duration = .milliseconds(300)
     /// As long as there are slots without a vote, their peers are asked so often.
     package var askAgainEvery: Duration = .milliseconds(250)
     /// Whoever lost a slot asks its voters so often whether they vote.
