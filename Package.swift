@@ -91,7 +91,13 @@ let package = Package(
         .executableTarget(
             name: "peercache-member", dependencies: ["PeerCache", .product(name: "Logging", package: "swift-log")],
             path: "Tests/MemberProcess"),
-        .testTarget(name: "PeerCacheProcessTests", dependencies: ["peercache-member", "PeerCache", "PeerCacheCore"]),
+        .testTarget(
+            name: "PeerCacheProcessTests",
+            dependencies: [
+                "peercache-member", "PeerCache", "PeerCacheCore", "PeerCacheTesting", "WireSamples",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
         .testTarget(
             name: "PeerCacheTransportTests",
             dependencies: [

@@ -5,12 +5,15 @@ import PeerCache
 /// One peer in a process of its own, for tests that kill and stop processes. Prints a JSON object per line: what it listens at, then what
 /// happens to the membership, with the time. Ends when its standard input does.
 ///
-///     peercache-member HOST:PORT [SEED,SEED…] [NAME]
+///     peercache-member HOST:PORT [SEED,SEED…] [NAME] [ADVERTISED-PORT]
+///
+/// With an advertised port it has caches too and does what its input says (``Commands``).
 @main enum Member {
     static func main() async throws {
         let arguments = CommandLine.arguments
         guard arguments.count >= 2, let colon = arguments[1].lastIndex(of: ":"), let port = Int(arguments[1][colon...].dropFirst()) else {
-            FileHandle.standardError.write(Data("usage: peercache-member HOST:PORT [SEED,SEED…] [NAME]\n".utf8))
+            let usage = "usage: peercache-member HOST:PORT [SEED,SEED…] [NAME] [ADVERTISED-PORT]\n"
+            FileHandle.standardError.write(Data(usage.utf8))
             exit(64)
         }
         var configuration = CachePeerConfiguration(cluster: "members")
@@ -21,9 +24,14 @@ import PeerCache
         configuration.memory = .megabytes(4)
         configuration.identity.name = arguments.count > 3 ? arguments[3] : ""
         configuration.logger.logLevel = .critical
+        let advertised = arguments.count > 4 ? Int(arguments[4]) : nil
+        if let advertised {
+            configuration.advertise = .init(host: configuration.bind.host, port: advertised)
+            configuration.minimumPeers = 3
+        }
         let peer = try CachePeer(configuration: configuration)
         let events = peer.events
-        endWithStandardInput()
+        readInput(advertised == nil ? nil : Commands(peer))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await peer.run() }
             group.addTask { for await event in events { try print(Line(event)) } }
@@ -38,9 +46,10 @@ import PeerCache
         try FileHandle.standardOutput.write(contentsOf: JSONEncoder().encode(line) + Data("\n".utf8))
     }
 
-    private static func endWithStandardInput() {
+    /// Until it ends, and the process with it.
+    private static func readInput(_ commands: Commands?) {
         Thread.detachNewThread {
-            while let data = try? FileHandle.standardInput.read(upToCount: 4096), !data.isEmpty {}
+            while let line = readLine() { commands?.start(line) }
             exit(0)
         }
     }

@@ -18,11 +18,23 @@ final class MemberProcess: @unchecked Sendable {
     private let input = Pipe()
     private let output = Pipe()
     private let lines = Lock<[Line]>([])
+    private let questions = Lock(Questions())
 
-    /// - Parameter namespace: a network namespace to run in.
-    init(_ name: String, at address: String = "127.0.0.1:0", seeds: [String] = [], namespace: String? = nil) throws {
+    /// Those without an answer yet.
+    private struct Questions {
+        var asked = 0
+        var open: [String: CheckedContinuation<[String]?, Never>] = [:]
+        var isOver = false
+    }
+
+    /// - Parameters:
+    ///   - advertised: the port where others reach it; with one, it has caches and answers what it is asked.
+    ///   - namespace: a network namespace to run in.
+    init(
+        _ name: String, at address: String = "127.0.0.1:0", seeds: [String] = [], advertised: Int? = nil, namespace: String? = nil
+    ) throws {
         self.name = name
-        let arguments = [address, seeds.joined(separator: ","), name]
+        let arguments = [address, seeds.joined(separator: ","), name] + (advertised.map { [String($0)] } ?? [])
         if let namespace {
             process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
             process.arguments = ["ip", "netns", "exec", namespace, Self.program.path] + arguments
@@ -39,10 +51,11 @@ final class MemberProcess: @unchecked Sendable {
             while case let data = handle.availableData, !data.isEmpty {
                 rest.append(data)
                 while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
-                    if let line = try? JSONDecoder().decode(Line.self, from: rest[..<end]) { reader.member?.heard(line) }
+                    reader.member?.heard(rest[..<end])
                     rest = Data(rest[(end + 1)...])
                 }
             }
+            reader.member?.failQuestions()
         }
     }
 
@@ -61,7 +74,37 @@ final class MemberProcess: @unchecked Sendable {
         return folder.appending(path: "peercache-member")
     }
 
-    private func heard(_ line: Line) { lines.withLock { $0.append(line) } }
+    private func heard(_ data: Data) {
+        if let line = try? JSONDecoder().decode(Line.self, from: data) { return lines.withLock { $0.append(line) } }
+        let words = String(decoding: data, as: UTF8.self).split(separator: " ").map(String.init)
+        guard let id = words.first else { return }
+        questions.withLock { $0.open.removeValue(forKey: id) }?.resume(returning: Array(words.dropFirst()))
+    }
+
+    /// The words of its answer; nil: it ended before.
+    func ask(_ command: String) async -> [String]? {
+        await withCheckedContinuation { continuation in
+            let id = questions.withLock { questions -> String? in
+                if questions.isOver { return nil }
+                questions.asked += 1
+                let id = "#\(questions.asked)"
+                questions.open[id] = continuation
+                return id
+            }
+            guard let id else { return continuation.resume(returning: nil) }
+            // Fails when it has ended, which fails the question too.
+            try? input.fileHandleForWriting.write(contentsOf: Data("\(command) \(id)\n".utf8))
+        }
+    }
+
+    private func failQuestions() {
+        let open = questions.withLock { questions in
+            questions.isOver = true
+            defer { questions.open = [:] }
+            return Array(questions.open.values)
+        }
+        for continuation in open { continuation.resume(returning: nil) }
+    }
 
     var all: [Line] { lines.withLock { $0 } }
     private var listens: Line? { all.first { $0.kind == "listens" } }
@@ -89,8 +132,11 @@ final class MemberProcess: @unchecked Sendable {
 
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
+    var isRunning: Bool { process.isRunning }
+
     /// Of the peer itself, also inside `ip netns exec`, which becomes the program that it runs.
     func end() {
+        defer { failQuestions() }
         guard process.isRunning else { return }
         signal(SIGCONT)
         signal(SIGKILL)
@@ -106,10 +152,10 @@ struct NotInTime: Error, CustomStringConvertible {
 }
 
 /// Polls until the condition holds. The time is only a bound.
-func eventually(_ what: String, seconds: Int = 30, _ condition: () -> Bool) async throws {
+func eventually(_ what: String, seconds: Int = 30, _ condition: () async -> Bool) async throws {
     let deadline = ContinuousClock.now + .seconds(seconds)
     while ContinuousClock.now < deadline {
-        if condition() { return }
+        if await condition() { return }
         try await Task.sleep(for: .milliseconds(10))
     }
     throw NotInTime(description: "\(what): not within \(seconds) s")
