@@ -129,7 +129,9 @@ extension SimulatedCluster {
         if healed != nil, !agrees { violate("views that were equal came to differ") }
         // What somebody said of a member who never heard it runs out by itself: at most 18 s, times 8 in a peer that was in trouble.
         if present.contains(where: { !peers[$0].machine.isCalm }) {
-            advance(upTo: 150_000_000_000, step: 250_000_000) { cluster in cluster.present.allSatisfy { cluster.peers[$0].machine.isCalm } }
+            _ = advance(upTo: 150_000_000_000, step: 250_000_000) { cluster in
+                cluster.present.allSatisfy { cluster.peers[$0].machine.isCalm }
+            }
         }
         for number in present where !peers[number].machine.isCalm { violate("peer \(number) is not calm long after the last fault") }
         checkTables()
