@@ -27,7 +27,7 @@ let goldenTraces: [UInt64] = [
     0xdb8bb6f0f74f95f2,
     0xbc400205064fa601,
     0x4a6269af312d263e,
-    0xde9729f5205af517,
+    0xdaa89d45f8d617ac,
     0x44fcb875d970a3c9,
     0x94656afc062a0e61,
     0x6480562eb3850a7a,
