@@ -59,7 +59,8 @@ import Testing
         ("readFrom is 3", CacheOptions(copies: 2, readFrom: 3)),
         ("ackedBy is 3", CacheOptions(copies: 2, ackedBy: 3)),
         ("ackedBy is 0", CacheOptions(copies: 2, ackedBy: 0)),
-        ("readFrom + ackedBy is 3", CacheOptions(copies: 2, ackedBy: 2)),
+        ("minimumPeers is nil", CacheOptions(copies: 3, readFrom: 2, ackedBy: 2)),
+        ("readFrom is 2", CacheOptions(copies: 3, readFrom: 2, ackedBy: 1)),
         ("nearFor is", CacheOptions(nearFor: .seconds(-1))),
         ("loadTimeout is", CacheOptions(loadTimeout: .zero)),
     ]
@@ -72,6 +73,22 @@ import Testing
         let atUse = try await expectError(.invalidConfiguration) { _ = try await cache.get(1) }
         #expect(atUse?.message.contains(message) == true, "\(atUse?.message ?? "")")
         try await expectError(.invalidConfiguration) { try await peer.run() }
+    }
+
+    /// Two of two, for example: one peer lost for good would keep its keys silent for ever.
+    @Test func strictCachesThatBearNoLossNeedAReset() async throws {
+        let options = CacheOptions(copies: 2, ackedBy: 2)
+        let without = try CachePeer(configuration: testConfiguration { $0.minimumPeers = 2 })
+        let cache = without.cache("c", key: Int.self, value: String.self, options: options)
+        let error = try await expectError(.invalidConfiguration) { try await cache.set(1, "x") }
+        #expect(error?.message.contains("strictResetAfter is nil") == true)
+        let with = try CachePeer(
+            configuration: testConfiguration {
+                ($0.minimumPeers, $0.strictResetAfter, $0.requestTimeout) = (2, .seconds(5), .milliseconds(50))
+            })
+        try await expectError(.notRunning) {
+            try await with.cache("c", key: Int.self, value: String.self, options: options).set(1, "x")
+        }
     }
 
     @Test func aCacheNameHasBounds() async throws {

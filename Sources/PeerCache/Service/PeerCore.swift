@@ -198,6 +198,15 @@ final class PeerCore: Sendable {
                             + "peers that you start, so that a part of them never takes itself for a new cluster")
                 )
             }
+            guard scheme.sealQuorum(of: scheme.copies) < scheme.copies || configuration.strictResetAfter != nil else {
+                return (
+                    CacheIndex(0),
+                    PeerCacheError(
+                        .invalidConfiguration,
+                        "cache \"\(name)\" with copies \(scheme.copies), readFrom \(scheme.readFrom) and ackedBy \(scheme.ackedBy) bears no lost "
+                            + "peer, and strictResetAfter is nil; set it, or use 3, 2 and 2")
+                )
+            }
             guard replicator.votes(of: scheme) != nil else {
                 return (
                     CacheIndex(0),
