@@ -3137,18 +3137,6 @@ static const ProtobufCFieldDescriptor peercache__open_list__field_descriptors[5]
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "voted",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__OpenList, voted),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "slots",
     4,
     PROTOBUF_C_LABEL_REPEATED,
@@ -3161,28 +3149,42 @@ static const ProtobufCFieldDescriptor peercache__open_list__field_descriptors[5]
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "first",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BOOL,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__OpenList, first),
+    "voted",
+    6,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Peercache__OpenList, n_voted),
+    offsetof(Peercache__OpenList, voted),
     NULL,
     NULL,
-    0,             /* flags */
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "closers",
+    7,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Peercache__OpenList, n_closers),
+    offsetof(Peercache__OpenList, closers),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
 };
 static const unsigned peercache__open_list__field_indices_by_name[] = {
+  4,   /* field[4] = closers */
   1,   /* field[1] = entered */
-  4,   /* field[4] = first */
-  3,   /* field[3] = slots */
-  2,   /* field[2] = voted */
+  2,   /* field[2] = slots */
+  3,   /* field[3] = voted */
   0,   /* field[0] = voters */
 };
-static const ProtobufCIntRange peercache__open_list__number_ranges[1 + 1] =
+static const ProtobufCIntRange peercache__open_list__number_ranges[3 + 1] =
 {
   { 1, 0 },
+  { 4, 2 },
+  { 6, 3 },
   { 0, 5 }
 };
 const ProtobufCMessageDescriptor peercache__open_list__descriptor =
@@ -3196,11 +3198,11 @@ const ProtobufCMessageDescriptor peercache__open_list__descriptor =
   5,
   peercache__open_list__field_descriptors,
   peercache__open_list__field_indices_by_name,
-  1,  peercache__open_list__number_ranges,
+  3,  peercache__open_list__number_ranges,
   (ProtobufCMessageInit) peercache__open_list__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__seal_answer__field_descriptors[8] =
+static const ProtobufCFieldDescriptor peercache__seal_answer__field_descriptors[7] =
 {
   {
     "voting",
@@ -3275,18 +3277,6 @@ static const ProtobufCFieldDescriptor peercache__seal_answer__field_descriptors[
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "blank",
-    7,
-    PROTOBUF_C_LABEL_REPEATED,
-    PROTOBUF_C_TYPE_MESSAGE,
-    offsetof(Peercache__SealAnswer, n_blank),
-    offsetof(Peercache__SealAnswer, blank),
-    &peercache__ownership__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "empty",
     8,
     PROTOBUF_C_LABEL_NONE,
@@ -3300,8 +3290,7 @@ static const ProtobufCFieldDescriptor peercache__seal_answer__field_descriptors[
   },
 };
 static const unsigned peercache__seal_answer__field_indices_by_name[] = {
-  6,   /* field[6] = blank */
-  7,   /* field[7] = empty */
+  6,   /* field[6] = empty */
   4,   /* field[4] = floors */
   2,   /* field[2] = forgotten */
   3,   /* field[3] = founded */
@@ -3309,10 +3298,11 @@ static const unsigned peercache__seal_answer__field_indices_by_name[] = {
   1,   /* field[1] = lists */
   0,   /* field[0] = voting */
 };
-static const ProtobufCIntRange peercache__seal_answer__number_ranges[1 + 1] =
+static const ProtobufCIntRange peercache__seal_answer__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 8 }
+  { 8, 6 },
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor peercache__seal_answer__descriptor =
 {
@@ -3322,10 +3312,10 @@ const ProtobufCMessageDescriptor peercache__seal_answer__descriptor =
   "Peercache__SealAnswer",
   "peercache",
   sizeof(Peercache__SealAnswer),
-  8,
+  7,
   peercache__seal_answer__field_descriptors,
   peercache__seal_answer__field_indices_by_name,
-  1,  peercache__seal_answer__number_ranges,
+  2,  peercache__seal_answer__number_ranges,
   (ProtobufCMessageInit) peercache__seal_answer__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

@@ -588,19 +588,21 @@ struct  Peercache__OpenList
    */
   uint64_t entered;
   /*
-   * the sender did
+   * placements of theirs under which the sender voted
    */
-  protobuf_c_boolean voted;
+  size_t n_voted;
+  uint64_t *voted;
   /*
-   * nobody voted before them, as far as the sender knows
+   * placements whose voters have closed the list
    */
-  protobuf_c_boolean first;
+  size_t n_closers;
+  uint64_t *closers;
   size_t n_slots;
   uint32_t *slots;
 };
 #define PEERCACHE__OPEN_LIST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__open_list__descriptor) \
-    , 0,NULL, 0, 0, 0, 0,NULL }
+    , 0,NULL, 0, 0,NULL, 0,NULL, 0,NULL }
 
 
 struct  Peercache__SealAnswer
@@ -628,18 +630,13 @@ struct  Peercache__SealAnswer
    */
   ProtobufCBinaryData empty;
   /*
-   * until when it knew nothing of the slots
-   */
-  size_t n_blank;
-  Peercache__Ownership **blank;
-  /*
    * slots on which the sender votes as the first ones do
    */
   ProtobufCBinaryData founding;
 };
 #define PEERCACHE__SEAL_ANSWER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__seal_answer__descriptor) \
-    , {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, 0,NULL, {0,NULL}, 0,NULL, {0,NULL} }
+    , {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, 0,NULL, {0,NULL}, {0,NULL} }
 
 
 /* Peercache__PeerFrame methods */

@@ -39,21 +39,21 @@ package struct QuorumScheme: Hashable, Comparable, Sendable {
 
 /// Peers that may still vote together on a slot, under a placement of the past.
 package struct VoterList: Hashable, Sendable {
+    /// Placements that are remembered of one list.
+    package static let placementsMax = 4
+
     /// Ascending.
     package let voters: [PeerID]
-    /// Clock at which a peer that tells of it took the placement: whoever has forgotten the slot since cannot speak for the list.
+    /// Clock at which a peer that tells of it took the placement; 0: it never did. Whoever has forgotten the slot since has no say.
     package var entered: UInt64
-    /// Whether the peer that tells of it voted there.
-    package var hasVoted: Bool
+    /// Placements with these voters under which the peer that tells of it voted, the latest last.
+    package var voted: [UInt64]
+    /// Placements under which somebody voted who had heard from enough of these voters: once enough vote there, this list matters no more.
+    package var closers: [UInt64]
 
-    /// Nobody voted before them, as far as the peer knows: so there is nothing older that a member could have missed.
-    package var isFirst: Bool
-
-    package init(voters: [PeerID], entered: UInt64, hasVoted: Bool, isFirst: Bool) {
+    package init(voters: [PeerID], entered: UInt64 = 0, voted: [UInt64] = [], closers: [UInt64] = []) {
         self.voters = voters.sorted()
-        self.entered = entered
-        self.hasVoted = hasVoted
-        self.isFirst = isFirst
+        (self.entered, self.voted, self.closers) = (entered, voted, closers)
     }
 }
 
@@ -67,19 +67,36 @@ package struct OpenLists: Hashable, Sendable {
 
     package subscript(voters: [PeerID]) -> VoterList? { lists.first { $0.voters == voters } }
 
-    /// - Returns: whether the voters were not known.
-    @discardableResult package mutating func insert(_ list: VoterList) -> Bool {
-        if note(list) { return false }
-        lists.append(list)
-        return true
+    /// Takes over what another peer tells. A list is closed only if all say so.
+    /// - Returns: whether that changes anything.
+    @discardableResult package mutating func hear(_ list: VoterList) -> Bool {
+        guard let position = lists.firstIndex(where: { $0.voters == list.voters }) else {
+            lists.append(VoterList(voters: list.voters, closers: list.closers))
+            return true
+        }
+        let known = lists[position].closers
+        var closers: [UInt64] = []
+        if !known.isEmpty, !list.closers.isEmpty {
+            closers = known + list.closers.filter { !known.contains($0) }
+            if closers.count > VoterList.placementsMax { closers = [] }
+        }
+        lists[position].closers = closers
+        return closers != known
     }
 
-    /// Takes over what is told of a list that is known. False: it is not.
-    @discardableResult package mutating func note(_ list: VoterList) -> Bool {
-        guard let position = lists.firstIndex(where: { $0.voters == list.voters }) else { return false }
-        lists[position].entered = max(lists[position].entered, list.entered)
-        lists[position].hasVoted = lists[position].hasVoted || list.hasVoted
-        lists[position].isFirst = lists[position].isFirst && list.isFirst
-        return true
+    /// This peer leaves a placement.
+    /// - Parameter voted: it has voted there.
+    mutating func leave(_ voters: [PeerID], entered: UInt64, _ placement: UInt64, voted: Bool) {
+        var list = self[voters.sorted()] ?? VoterList(voters: voters)
+        list.entered = entered
+        list.closers = []
+        if voted { list.voted = (list.voted + [placement]).suffix(VoterList.placementsMax) }
+        lists.removeAll { $0.voters == list.voters }
+        lists.append(list)
+    }
+
+    /// This peer voted under a placement, after enough of these lists had been left.
+    mutating func close(by placement: UInt64) {
+        for position in lists.indices { lists[position].closers = [placement] }
     }
 }

@@ -36,7 +36,8 @@ extension VoterMachine {
         askAgainAt = now + configuration.askAgainEvery
         guard calls.isEmpty else { return }
         for slot in silent.slots where sourcesLeft[slot.index] == 0 {
-            for peer in recipients(slot) { toAsk.insert(slot, for: peer) }
+            // If nobody who was asked knows of a vote, perhaps others do.
+            for peer in verdict(slot) == .nobodyVoted ? present : recipients(slot) { toAsk.insert(slot, for: peer) }
         }
     }
 
@@ -81,17 +82,15 @@ extension VoterMachine {
         told.founding.formUnion(answer.founding.intersection(slots))
         told.empty.formUnion(answer.empty.intersection(slots))
         told.times.removeAll { $0.slots == slots }
-        told.times.append((slots, answer.forgotten, answer.blank))
+        told.times.append((slots, answer.forgotten))
         for open in answer.lists where open.list.entered > 0 { told.note(open) }
         self.told[peer] = told
         var changed = SlotSet()
         for open in answer.lists {
-            var list = open.list
-            (list.hasVoted, list.entered) = (false, 0)  // said of the other
             for slot in open.slots where slots.contains(slot) && !voting.contains(slot) {
-                if lists[slot.index].lists.count < configuration.listsMax || lists[slot.index][list.voters] != nil {
+                if lists[slot.index].lists.count < configuration.listsMax || lists[slot.index][open.list.voters] != nil {
                     listed.insert(slot)
-                    if lists[slot.index].insert(list) { changed.insert(slot) }
+                    if lists[slot.index].hear(open.list) { changed.insert(slot) }
                 } else {
                     self.told.change(peer) { $0.sealed.remove(slot) }
                     toAsk.insert(slot, for: peer)
@@ -104,37 +103,77 @@ extension VoterMachine {
 
     // MARK: Enough?
 
-    private enum Standing { case none, closes, speaks }
+    private enum Verdict: Equatable {
+        case wait
+        /// No former list can have completed anything.
+        case nobodyVoted
+        /// Enough have left every list that matters; none: this peer's share of what they know is here.
+        case fetch([PeerID], isAll: Bool)
+    }
 
-    /// Whether a peer counts for a list: it has left it, and knows what it knew there or before. Whoever forgot the slot speaks only of lists
-    /// that it has been in since, by its own clock.
-    private func standing(_ peer: PeerID, _ list: VoterList, _ slot: Slot) -> (standing: Standing, hasVoted: Bool) {
-        func standing(_ forgottenAt: UInt64, _ blankUntil: UInt64, _ entered: UInt64) -> Standing {
-            if forgottenAt > entered { return .none }
-            return blankUntil <= entered || list.isFirst ? .speaks : .closes
-        }
-        if peer == me {
-            let own = standing(forgottenAt[slot.index], blankUntil[slot.index], list.entered)
-            return (held.contains(slot) || own == .none ? own : .closes, list.hasVoted)
-        }
-        guard let told = told[peer], told.sealed.contains(slot) else { return (.none, false) }
-        let times = told.times(slot)
+    /// The placements of a list under which a peer voted, if it has left the list and still has what it had there; else nil.
+    private func standing(_ peer: PeerID, _ list: VoterList, _ slot: Slot) -> [UInt64]? {
+        if peer == me { return forgottenAt[slot.index] > list.entered ? nil : list.voted }
+        guard let told = told[peer], told.sealed.contains(slot) else { return nil }
         let own = told.named.first { $0.list.voters == list.voters && $0.slots.contains(slot) }?.list
-        return (standing(times.forgotten, times.blank, own?.entered ?? 0), own?.hasVoted ?? false)
+        return told.forgottenAt(slot) > own?.entered ?? 0 ? nil : own?.voted ?? []
+    }
+
+    /// Whether enough voters of each former list have left it, and from whom to learn what they knew.
+    ///
+    /// Any Q of a list know all that was completed there. If Q voted under one of its placements they also know, together, all that came
+    /// before it; else the lists that those voters closed must be asked themselves: whoever did not vote may know nothing of them.
+    private func verdict(_ slot: Slot) -> Verdict {
+        let open = lists[slot.index].lists
+        let mayKeep = scheme.sealQuorum(of: voters(slot).count)
+        var left: [[PeerID]] = [], settled: [[(placement: UInt64, voters: [PeerID])]] = [], isVoid: [Bool] = []
+        for list in open {
+            let quorum = quorum(list)
+            let standings = list.voters.compactMap { peer in standing(peer, list, slot).map { (peer: peer, voted: $0) } }
+            left.append(standings.map(\.peer))
+            isVoid.append(standings.count { $0.voted.isEmpty } >= quorum)
+            settled.append(
+                Set(standings.flatMap(\.voted)).sorted().compactMap { placement in
+                    let voters = standings.filter { $0.voted.contains(placement) }.map(\.peer)
+                    return voters.count >= quorum ? (placement, voters) : nil
+                })
+        }
+        let closed = settled.joined().map(\.placement)
+        var (from, isAll, isOpen) = ([PeerID](), true, false)
+        for (position, list) in open.enumerated() where !isVoid[position] {
+            if configuration.mutant == .nonVotersSpeak, !list.closers.isEmpty { continue }
+            if !list.closers.isEmpty, list.closers.allSatisfy({ closed.contains($0) }) { continue }
+            let quorum = quorum(list)
+            guard left[position].count >= quorum else { return .wait }
+            isOpen = true
+            for peers in settled[position].isEmpty ? [left[position]] : settled[position].map(\.voters) {
+                // Fewer than Q of a list could be all that are asked of a smaller one later.
+                if peers.contains(me), scheme.sealQuorum(of: list.voters.count) <= mayKeep {
+                    isAll = false
+                    continue
+                }
+                for peer in peers.prefix(quorum) where peer != me && !from.contains(peer) && told[peer]?.empty.contains(slot) != true {
+                    from.append(peer)
+                }
+            }
+        }
+        return isOpen ? .fetch(from, isAll: isAll) : .nobodyVoted
+    }
+
+    private func quorum(_ list: VoterList) -> Int {
+        configuration.mutant == .sealQuorumIsR ? min(scheme.readFrom, list.voters.count) : scheme.sealQuorum(of: list.voters.count)
     }
 
     /// Votes on the slot, or fetches what it takes, if enough peers have answered.
     mutating func evaluate(_ slot: Slot, _ effects: inout [Effect]) {
         guard mine.contains(slot), !voting.contains(slot), sourcesLeft[slot.index] == 0 else { return }
         if configuration.mutant == .votesAtOnce { return vote(slot) }
+        let all = voters(slot)
         if configuration.mutant == .placementCheckOnly {
-            let sealed = self.voters(slot).filter { told[$0]?.sealed.contains(slot) == true }
+            let sealed = all.filter { told[$0]?.sealed.contains(slot) == true }
             return sealed.count + 1 >= scheme.votersMin ? fetch(slot, from: sealed, &effects) : ()
         }
-        let all = voters(slot)
-        guard hasToldEnough || all.allSatisfy({ $0 == me || told[$0]?.sealed.contains(slot) == true || !present.contains($0) }) else {
-            return
-        }
+        fetchesAll.insert(slot)
         let voters = all.filter { told[$0]?.voting.contains(slot) == true }
         if voters.count >= scheme.readFrom {
             let chosen = Array(voters.prefix(scheme.readFrom))
@@ -142,25 +181,13 @@ extension VoterMachine {
             return fetch(slot, from: chosen, &effects)
         }
         founding.remove(slot)
-        var from: [PeerID] = []
-        var isOpen = false
-        for list in lists[slot.index].lists {
-            let quorum =
-                configuration.mutant == .sealQuorumIsR ? min(scheme.readFrom, list.voters.count) : scheme.sealQuorum(of: list.voters.count)
-            let standings = list.voters.map { (peer: $0, standing: standing($0, list, slot)) }
-            let speakers = standings.filter { $0.standing.standing == .speaks }.map(\.peer)
-            if speakers.count >= quorum {
-                isOpen = true
-                if !speakers.contains(me) {
-                    for peer in speakers.prefix(quorum) where !from.contains(peer) && told[peer]?.empty.contains(slot) != true {
-                        from.append(peer)
-                    }
-                }
-            } else if standings.count(where: { $0.standing.standing != .none && !$0.standing.hasVoted }) < quorum {
-                return
-            }  // else: nobody can have voted there, and nobody will
+        switch verdict(slot) {
+        case .wait: return
+        case .fetch(let peers, let isAll):
+            if !isAll { fetchesAll.remove(slot) }
+            return fetch(slot, from: peers, &effects)
+        case .nobodyVoted: break
         }
-        if isOpen { return fetch(slot, from: from, &effects) }
         // Nobody has voted under a former placement, and all that are there say so.
         guard !founded.contains(slot) || configuration.mutant == .foundsTwice, present.count + 1 >= configuration.minimumPeers,
             present.allSatisfy({ told[$0]?.sealed.contains(slot) == true })
@@ -170,19 +197,10 @@ extension VoterMachine {
         vote(slot)
     }
 
-    private var hasToldEnough: Bool { now - enteredAt >= configuration.tellFor }
-
-    /// Votes without those that have not answered.
-    mutating func goOn(_ effects: inout [Effect]) {
-        guard !hasGoneOn, hasToldEnough else { return }
-        hasGoneOn = true
-        for slot in silent.slots { evaluate(slot, &effects) }
-    }
-
     mutating func vote(_ slot: Slot) {
         voting.insert(slot)
+        if fetchesAll.contains(slot) { knowing.insert(slot) }
         if !founding.contains(slot) { founded.insert(slot) }
-        blankUntil[slot.index] = 0
         toAsk.updateAll { _, slots in slots.remove(slot) }
     }
 
@@ -200,18 +218,21 @@ extension VoterMachine {
 
     // MARK: What was lost
 
-    /// Asks the voters of slots that this peer knew whether they vote: then nobody needs it any more.
+    /// Asks the voters of slots that this peer knew, or votes on before others, whether they vote: then nobody needs what came before.
     mutating func query(_ effects: inout [Effect]) {
         guard queryAt.map({ $0 <= now }) ?? true else { return }
         queryAt = now + configuration.queryEvery
         var wanted = SortedMap<PeerID, SlotSet>()
         var lost = held
-        lost.formUnion(listed)
         lost.subtract(mine)
+        lost.formUnion(listed)
+        lost.subtract(silent)
         for slot in lost.slots {
             let voters = voters(slot)
-            let silent = voters.filter { told[$0]?.voting.contains(slot) != true }
-            if silent.isEmpty, !voters.isEmpty { forget(slot, &effects) }
+            let silent = voters.filter { $0 != me && told[$0]?.voting.contains(slot) != true }
+            if silent.isEmpty, !voters.isEmpty {
+                if voting.contains(slot) { close(slot) } else { forget(slot, &effects) }
+            }
             for peer in silent where present.contains(peer) { wanted.insert(slot, for: peer) }
         }
         for (peer, slots) in zip(wanted.keys, wanted.values) {
@@ -229,9 +250,14 @@ extension VoterMachine {
         told.change(peer) { $0.voting.formUnion(answer.voting.intersection(slots)) }
     }
 
-    private mutating func forget(_ slot: Slot, _ effects: inout [Effect]) {
+    /// All vote: whoever is asked later has left this list, or one that came after.
+    private mutating func close(_ slot: Slot) {
         lists[slot.index] = OpenLists()
         listed.remove(slot)
+    }
+
+    private mutating func forget(_ slot: Slot, _ effects: inout [Effect]) {
+        close(slot)
         founded.insert(slot)
         guard held.contains(slot) else { return }
         held.remove(slot)

@@ -20,16 +20,16 @@ package struct VoterMachine: Sendable {
     /// Slots on which somebody votes under the placement of now, or may.
     var mayBeOpen = SlotSet()
     /// Lists of former placements that may still have voters. Of slots on which this peer votes, those that it saw closed: whoever comes late
-    /// has to hear of them.
+    /// has to hear of them, until all voters vote.
     var lists: [OpenLists]
+    /// Slots on which this peer votes, having fetched all that anybody knew.
+    var knowing = SlotSet()
     /// Slots with such lists.
     var listed = SlotSet()
     /// Slots of which something is held.
     package internal(set) var held = SlotSet()
     /// Clock at which what was held was forgotten; 0: never.
     var forgottenAt: [UInt64]
-    /// Clock until which the slot was held and nothing was known of it; 0: it is known now.
-    var blankUntil: [UInt64]
     /// Slots on which somebody has voted under a former placement, as far as this peer knows.
     var founded = SlotSet()
     /// Slots on which this peer votes because nobody ever had.
@@ -40,10 +40,10 @@ package struct VoterMachine: Sendable {
     var toAsk = SortedMap<PeerID, SlotSet>()
     var retryAt = SortedMap<PeerID, Instant>()
     var askAgainAt: Instant?
-    /// Whoever has not answered under this placement is waited for no more.
-    var hasGoneOn = false
 
     // What is fetched before a vote.
+    /// Slots of which all is fetched that anybody knows.
+    var fetchesAll = SlotSet()
     var sources = SortedMap<PeerID, SlotQueue>()
     /// Sources that a slot still waits for; 0: it is not being fetched.
     var sourcesLeft: [UInt8]
@@ -62,13 +62,11 @@ package struct VoterMachine: Sendable {
         var founding = SlotSet()
         var empty = SlotSet()
         /// Of each answer.
-        var times: [(slots: SlotSet, forgotten: SlotTimes, blank: SlotTimes)] = []
+        var times: [(slots: SlotSet, forgotten: SlotTimes)] = []
         /// Lists that it was in.
         var named: [(list: VoterList, slots: SlotSet)] = []
 
-        func times(_ slot: Slot) -> (forgotten: UInt64, blank: UInt64) {
-            times.last { $0.slots.contains(slot) }.map { ($0.forgotten[slot], $0.blank[slot]) } ?? (0, 0)
-        }
+        func forgottenAt(_ slot: Slot) -> UInt64 { times.last { $0.slots.contains(slot) }?.forgotten[slot] ?? 0 }
 
         mutating func note(_ open: OpenList) {
             if let position = named.firstIndex(where: { $0.list == open.list }) {
@@ -89,7 +87,6 @@ package struct VoterMachine: Sendable {
         (self.configuration, self.scheme, self.me) = (configuration, scheme, me)
         lists = Array(repeating: OpenLists(), count: configuration.slotRange.upperBound)
         forgottenAt = Array(repeating: 0, count: configuration.slotRange.upperBound)
-        blankUntil = forgottenAt
         sourcesLeft = Array(repeating: 0, count: configuration.slotRange.upperBound)
     }
 
@@ -110,7 +107,6 @@ package struct VoterMachine: Sendable {
         case .tick:
             resetSilent(&effects)
             askAgain()
-            goOn(&effects)
         }
         ask(&effects)
         fetch(&effects)
@@ -178,8 +174,8 @@ package struct VoterMachine: Sendable {
         placement = next
         (entered, enteredAt) = (now.hlc, now)
         askAgainAt = now + configuration.askAgainEvery
-        hasGoneOn = configuration.tellFor <= .zero
         voting = SlotSet()
+        knowing = SlotSet()
         founding = SlotSet()
         mayBeOpen = SlotSet()
         told = SortedMap()
@@ -194,15 +190,12 @@ package struct VoterMachine: Sendable {
     /// Notes what may be going on under the placement that is about to go.
     private mutating func leave(_ slot: Slot) {
         let isVoting = voting.contains(slot)
-        let isFirst = !founded.contains(slot) && (isVoting ? founding.contains(slot) : lists[slot.index].isEmpty)
         if isVoting {
-            lists[slot.index] = OpenLists()  // what came before is closed
-        } else if lists[slot.index].isEmpty, mine.contains(slot), configuration.mutant != .blankPeersSpeak {
-            blankUntil[slot.index] = now.hlc
+            if knowing.contains(slot) { lists[slot.index] = OpenLists() } else { lists[slot.index].close(by: placement.digest) }
         }
         guard isVoting || mayBeOpen.contains(slot) else { return }
         listed.insert(slot)
-        lists[slot.index].insert(VoterList(voters: voters(slot), entered: entered, hasVoted: isVoting, isFirst: isFirst))
+        lists[slot.index].leave(voters(slot), entered: entered, placement.digest, voted: isVoting)
     }
 
     // MARK: Other peers' questions
@@ -220,7 +213,6 @@ package struct VoterMachine: Sendable {
         for slot in seal.slots.slots {
             for list in lists[slot.index].lists { groups.add(list, slot) }
             answer.forgotten.insert(slot, forgottenAt[slot.index])
-            answer.blank.insert(slot, blankUntil[slot.index])
         }
         answer.lists = groups.lists
         return answer
@@ -242,13 +234,11 @@ package struct VoterMachine: Sendable {
         }
         var changed = SlotSet()
         for open in seal.lists {
-            var told = open.list
-            (told.hasVoted, told.entered) = (false, 0)  // said of the asker
             for slot in open.slots where seal.slots.contains(slot) {
                 mayBeOpen.insert(slot)
                 if voting.contains(slot) { continue }
                 listed.insert(slot)
-                if lists[slot.index].insert(told), mine.contains(slot) { changed.insert(slot) }
+                if lists[slot.index].hear(open.list), mine.contains(slot) { changed.insert(slot) }
             }
         }
         listsChanged(changed)

@@ -73,8 +73,6 @@ package struct SealAnswer: Hashable, Sendable {
     package var lists: [OpenList]
     /// When it last forgot what it held.
     package var forgotten: SlotTimes
-    /// Until when it held the slots and knew nothing.
-    package var blank: SlotTimes
     /// Slots on which somebody has voted under a former placement, as far as it knows.
     package var founded = SlotSet()
     /// Slots on which it votes because nobody ever had: such a vote keeps no other peer from the same.
@@ -82,10 +80,8 @@ package struct SealAnswer: Hashable, Sendable {
     /// Slots of which it holds nothing.
     package var empty = SlotSet()
 
-    package init(
-        voting: SlotSet = .init(), lists: [OpenList] = [], forgotten: SlotTimes = .init(), blank: SlotTimes = .init()
-    ) {
-        (self.voting, self.lists, self.forgotten, self.blank) = (voting, lists, forgotten, blank)
+    package init(voting: SlotSet = .init(), lists: [OpenList] = [], forgotten: SlotTimes = .init()) {
+        (self.voting, self.lists, self.forgotten) = (voting, lists, forgotten)
     }
 }
 
@@ -125,11 +121,9 @@ package struct VoterConfiguration: Hashable, Sendable {
     package var resetAfter: Duration?
     /// A peer that did not answer is asked again after so long.
     package var retryAfter: Duration = .milliseconds(100)
-    /// Before a peer votes, the other voters have heard what it knows, or had so long to: whoever is asked later must be able to speak for them.
-    package var tellFor: Duration = .milliseconds(300)
     /// As long as there are slots without a vote, their peers are asked so often.
     package var askAgainEvery: Duration = .milliseconds(250)
-    /// Whoever lost a slot asks its voters so often whether they vote.
+    /// Whoever lost a slot, or is the first to vote, asks its voters so often whether they vote.
     package var queryEvery: Duration = .milliseconds(500)
     /// Open lists of one slot; a peer that brings more is asked again later.
     package var listsMax = 16
@@ -156,8 +150,8 @@ package enum VoterMutant: Hashable, Sendable {
     case openListsKept
     /// One peer less than needed has to leave a list.
     case sealQuorumIsR
-    /// A peer that knew nothing speaks for the list it was in.
-    case blankPeersSpeak
+    /// Whoever was in a list speaks for all that came before it, although it did not vote there.
+    case nonVotersSpeak
     /// A cluster that knows of votes begins anew.
     case foundsTwice
 }

@@ -30,14 +30,12 @@ extension PageWriter {
             }
         }
         for list in answer.lists { append(list, field: 2, to: &bytes) }
-        for (times, field) in [(answer.forgotten, UInt8(3)), (answer.blank, 7)] {
-            for time in times.groups {
-                time.slots.bytes.withUnsafeBytes { slots in
-                    var message = Peercache__Ownership()
-                    peercache__ownership__init(&message)
-                    (message.since, message.slots) = (time.at, .init(slots))
-                    WireEncoder.pack(&message.base, field: field) { bytes.append($0, $1) }
-                }
+        for time in answer.forgotten.groups {
+            time.slots.bytes.withUnsafeBytes { slots in
+                var message = Peercache__Ownership()
+                peercache__ownership__init(&message)
+                (message.since, message.slots) = (time.at, .init(slots))
+                WireEncoder.pack(&message.base, field: 3) { bytes.append($0, $1) }
             }
         }
         append(floors, field: 5, to: &bytes)
@@ -48,13 +46,16 @@ extension PageWriter {
         var message = Peercache__OpenList()
         peercache__open_list__init(&message)
         message.entered = open.list.entered
-        message.voted = open.list.hasVoted ? 1 : 0
-        message.first = open.list.isFirst ? 1 : 0
-        var voters = open.list.voters.flatMap { [$0.high, $0.low] }
+        let list = open.list
+        var numbers = list.voters.flatMap { [$0.high, $0.low] } + list.voted + list.closers
         var slots = open.slots.map { UInt32($0.index) }
-        voters.withUnsafeMutableBufferPointer { voters in
+        numbers.withUnsafeMutableBufferPointer { numbers in
             slots.withUnsafeMutableBufferPointer { slots in
-                (message.n_voters, message.voters) = (voters.count, voters.baseAddress)
+                (message.n_voters, message.voters) = (2 * list.voters.count, numbers.baseAddress)
+                (message.n_voted, message.voted) = (list.voted.count, numbers.baseAddress.map { $0 + 2 * list.voters.count })
+                (message.n_closers, message.closers) = (
+                    list.closers.count, numbers.baseAddress.map { $0 + 2 * list.voters.count + list.voted.count }
+                )
                 (message.n_slots, message.slots) = (slots.count, slots.baseAddress)
                 WireEncoder.pack(&message.base, field: field) { bytes.append($0, $1) }
             }
@@ -88,7 +89,6 @@ extension PageReader {
             answer.founding = try slots(message.founding)
             answer.empty = try slots(message.empty)
             answer.forgotten = try times(message.forgotten, message.n_forgotten)
-            answer.blank = try times(message.blank, message.n_blank)
             return answer
         }
     }
@@ -111,7 +111,9 @@ extension PageReader {
         var lists: [OpenList] = []
         for pointer in WireDecoder.elements(pointers, count) {
             let raw = pointer.pointee
-            guard raw.n_voters % 2 == 0, (2...2 * Placement.ranksMax).contains(raw.n_voters), raw.n_slots <= Slot.count else {
+            guard raw.n_voters % 2 == 0, (2...2 * Placement.ranksMax).contains(raw.n_voters), raw.n_slots <= Slot.count,
+                max(raw.n_voted, raw.n_closers) <= VoterList.placementsMax
+            else {
                 throw .tooManyItems
             }
             let voters = stride(from: 0, to: raw.n_voters, by: 2).map { PeerID(high: raw.voters[$0], low: raw.voters[$0 + 1]) }
@@ -120,7 +122,9 @@ extension PageReader {
                 guard let slot = Slot(index: Int(index)) else { throw .undecodable }
                 slots.append(slot)
             }
-            let list = VoterList(voters: voters, entered: raw.entered, hasVoted: raw.voted != 0, isFirst: raw.first != 0)
+            let list = VoterList(
+                voters: voters, entered: raw.entered, voted: Array(UnsafeBufferPointer(start: raw.voted, count: raw.n_voted)),
+                closers: Array(UnsafeBufferPointer(start: raw.closers, count: raw.n_closers)))
             lists.append(OpenList(list: list, slots: slots))
         }
         return lists

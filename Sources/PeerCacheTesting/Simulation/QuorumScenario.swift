@@ -21,7 +21,7 @@ package struct QuorumScenario: Sendable {
     package enum Mutant: String, CaseIterable, Sendable {
         case onePhaseStamp, restampOnRefusal, noWriteBack, lateWriteBack, dropWithoutFloor, votesAtOnce, syncFromOne
         case placementCheckOnly, openListsKept, blindFloorMerge, acksSurviveRestart, sealQuorumIsR, idWithoutHistory, leaseAtEnd
-        case blankPeersSpeak, foundsTwice, keepOldOnRefusedStore, countsForgottenAcks
+        case nonVotersSpeak, foundsTwice, keepOldOnRefusedStore, countsForgottenAcks
     }
 
     package var seed: UInt64
@@ -105,7 +105,7 @@ extension QuorumScenario.Mutant {
         case .placementCheckOnly: .placementCheckOnly
         case .openListsKept: .openListsKept
         case .sealQuorumIsR: .sealQuorumIsR
-        case .blankPeersSpeak: .blankPeersSpeak
+        case .nonVotersSpeak: .nonVotersSpeak
         case .foundsTwice: .foundsTwice
         default: nil
         }

@@ -201,7 +201,6 @@ package struct SimulatedQuorum {
         let store = try ByteStore(limit: 1 << 20, shards: 1, seed: 1)
         var configuration = VoterConfiguration(minimumPeers: scenario.minimumPeers ?? scenario.peers / 2 + 1)
         configuration.retryAfter = .milliseconds(10)
-        configuration.tellFor = scenario.seed % 2 == 0 ? .zero : .milliseconds(30)
         configuration.askAgainEvery = .milliseconds(40)
         configuration.queryEvery = .milliseconds(50)
         configuration.slotRange = (keys.first?.id.slot.index).map { $0..<$0 + 1 } ?? 0..<1

@@ -135,7 +135,7 @@ import Testing
 
     /// D was in a list and heard nothing of what was known before it.
     @Test func aPeerThatKnewNothingDoesNotSpeakForItsList() throws {
-        try expectHarm(of: .blankPeersSpeak) { mutant in
+        try expectHarm(of: .nonVotersSpeak) { mutant in
             var stage = try stage(5, mutant)
             stage.set(2, at: a, asking: [a, c])
             stage.lose()
@@ -147,6 +147,70 @@ import Testing
             _ = stage.get(at: b, from: [b, d])
             return stage.violation
         }
+    }
+
+    /// D comes straight from a list of long ago into one of which it hears nothing: what came between is not known to it.
+    @Test func aPeerThatDidNotVoteDoesNotSpeakForWhatCameBeforeItsList() throws {
+        let order = try QuorumStage.order(of: 6)
+        let (a, b, c, d, e, f) = (order[0], order[1], order[2], order[3], order[4], order[5])
+        var stage = try QuorumStage(offsets: Array(repeating: 0, count: 6), minimumPeers: 3)
+        stage.table([c, d, f])
+        stage.settle([c, d, f])
+        stage.set(1, at: c, asking: [c, d], reaching: [c, d, f])
+        stage.table([a, b, c, d, f], knownTo: [a, b, c, f])
+        stage.settle([a, b, c, f])
+        #expect(stage.write(2, at: a, asking: [a, b]) == .done)
+        stage.lose()
+        stage.crash(f)
+        stage.table([b, c, d])
+        stage.settle([b, c])
+        #expect(stage.votes(b) && stage.votes(c) && !stage.votes(d))
+        stage.table([c, d, e])
+        stage.settle([c, d, e])
+        _ = stage.get(at: c, from: [c, d])
+        #expect(stage.violation == nil)
+    }
+
+    /// D joins and has heard of nothing when B is lost: A and C still know all.
+    @Test func oneLossWhileAPeerJoinsDoesNotSilenceTheSlot() throws {
+        let order = try QuorumStage.order(of: 4)
+        let (a, b, c, d) = (order[3], order[1], order[2], order[0])
+        var stage = try QuorumStage(offsets: Array(repeating: 0, count: 4), minimumPeers: 3)
+        stage.table([a, b, c])
+        stage.settle([a, b, c])
+        #expect(stage.write(1, at: a, asking: [a, b]) == .done)
+        stage.lose()
+        stage.table([a, b, c, d])
+        stage.settle([b, c])
+        #expect(stage.votes(b) && stage.votes(c) && !stage.votes(d))
+        stage.crash(b)
+        stage.table([a, c, d])
+        stage.settle([a, c, d])
+        #expect(stage.votes(a) && stage.votes(c) && stage.votes(d))
+        #expect(stage.get(at: d, from: [c, d]) == .hit(1))
+        #expect(stage.violation == nil)
+    }
+
+    /// A and B stay voters of a smaller list, of which fewer are asked afterwards.
+    @Test func aSmallerListKnowsAllThatTheLargerOneKnew() throws {
+        let scheme = try #require(QuorumScheme(copies: 5, readFrom: 3, ackedBy: 3))
+        let (a, b, c, d, e, f) = (0, 1, 2, 3, 4, 5)
+        var stage = try QuorumStage(offsets: Array(repeating: 0, count: 6), scheme: scheme, minimumPeers: 3)
+        stage.table([a, b, c, d, e])
+        stage.settle([a, b, c, d, e])
+        #expect(stage.write(1, at: a, asking: [a, b, c], reaching: [a, b, c, d, e]) == .done)
+        #expect(stage.write(2, at: c, asking: [c, d, e]) == .done)
+        stage.lose()
+        stage.crash(d)
+        stage.crash(e)
+        stage.table([a, b, c])
+        stage.settle([a, b, c])
+        stage.crash(c)
+        stage.table([a, b, f])
+        stage.settle([a, b, f])
+        #expect(stage.votes(a) && stage.votes(b) && stage.votes(f))
+        #expect(stage.get(at: a, from: [a, b, f]) == .hit(2))
+        #expect(stage.violation == nil)
     }
 
     /// All that is known to A, B and C is that others took over; and those still vote, elsewhere.
