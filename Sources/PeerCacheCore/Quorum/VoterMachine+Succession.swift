@@ -35,9 +35,10 @@ extension VoterMachine {
         guard silentCount > 0, askAgainAt.map({ $0 <= now }) ?? true else { return }
         askAgainAt = now + configuration.askAgainEvery
         guard calls.isEmpty else { return }
+        timesAsked += 1
         for slot in silent.slots where sourcesLeft[slot.index] == 0 {
-            // If nobody who was asked knows of a vote, perhaps others do.
-            for peer in verdict(slot) == .nobodyVoted ? present : recipients(slot) { toAsk.insert(slot, for: peer) }
+            // If nobody who was asked knows enough, perhaps others do.
+            for peer in timesAsked % 8 == 0 ? present : recipients(slot) { toAsk.insert(slot, for: peer) }
         }
     }
 
@@ -103,7 +104,7 @@ extension VoterMachine {
 
     // MARK: Enough?
 
-    private enum Verdict: Equatable {
+    private enum Verdict {
         case wait
         /// No former list can have completed anything.
         case nobodyVoted
@@ -111,12 +112,42 @@ extension VoterMachine {
         case fetch([PeerID], isAll: Bool)
     }
 
-    /// The placements of a list under which a peer voted, if it has left the list and still has what it had there; else nil.
-    private func standing(_ peer: PeerID, _ list: VoterList, _ slot: Slot) -> [UInt64]? {
-        if peer == me { return forgottenAt[slot.index] > list.entered ? nil : list.voted }
-        guard let told = told[peer], told.sealed.contains(slot) else { return nil }
-        let own = told.named.first { $0.list.voters == list.voters && $0.slots.contains(slot) }?.list
-        return told.forgottenAt(slot) > own?.entered ?? 0 ? nil : own?.voted ?? []
+    /// What is known of the voters of one list.
+    private struct Standings {
+        /// They have left it, and still have what they had there.
+        var left: [PeerID] = []
+        /// Of these, how many never voted there.
+        var idle = 0
+        /// Of these, who voted, by placement.
+        var voted: [(placement: UInt64, voters: [PeerID])] = []
+    }
+
+    private func standings(of list: VoterList, _ slot: Slot) -> Standings {
+        var standings = Standings()
+        for peer in list.voters {
+            let own: VoterList?, forgottenAt: UInt64
+            if peer == me {
+                (own, forgottenAt) = (list, self.forgottenAt[slot.index])
+            } else {
+                guard let told = told[peer], told.sealed.contains(slot) else { continue }
+                own = told.named.first { $0.list.voters == list.voters && $0.slots.contains(slot) }?.list
+                forgottenAt = told.forgottenAt(slot)
+            }
+            guard forgottenAt <= own?.entered ?? 0 else { continue }
+            standings.left.append(peer)
+            guard let own, !own.voted.isEmpty else {
+                standings.idle += 1
+                continue
+            }
+            for placement in own.voted {
+                if let position = standings.voted.firstIndex(where: { $0.placement == placement }) {
+                    standings.voted[position].voters.append(peer)
+                } else {
+                    standings.voted.append((placement, [peer]))
+                }
+            }
+        }
+        return standings
     }
 
     /// Whether enough voters of each former list have left it, and from whom to learn what they knew.
@@ -125,28 +156,23 @@ extension VoterMachine {
     /// before it; else the lists that those voters closed must be asked themselves: whoever did not vote may know nothing of them.
     private func verdict(_ slot: Slot) -> Verdict {
         let open = lists[slot.index].lists
-        let mayKeep = scheme.sealQuorum(of: voters(slot).count)
-        var left: [[PeerID]] = [], settled: [[(placement: UInt64, voters: [PeerID])]] = [], isVoid: [Bool] = []
-        for list in open {
-            let quorum = quorum(list)
-            let standings = list.voters.compactMap { peer in standing(peer, list, slot).map { (peer: peer, voted: $0) } }
-            left.append(standings.map(\.peer))
-            isVoid.append(standings.count { $0.voted.isEmpty } >= quorum)
-            settled.append(
-                Set(standings.flatMap(\.voted)).sorted().compactMap { placement in
-                    let voters = standings.filter { $0.voted.contains(placement) }.map(\.peer)
-                    return voters.count >= quorum ? (placement, voters) : nil
-                })
+        let standings = open.map { self.standings(of: $0, slot) }
+        var closed: [UInt64] = []
+        for (list, standings) in zip(open, standings) {
+            for voted in standings.voted where voted.voters.count >= quorum(list) { closed.append(voted.placement) }
         }
-        let closed = settled.joined().map(\.placement)
+        let mayKeep = scheme.sealQuorum(of: voters(slot).count)
         var (from, isAll, isOpen) = ([PeerID](), true, false)
-        for (position, list) in open.enumerated() where !isVoid[position] {
-            if configuration.mutant == .nonVotersSpeak, !list.closers.isEmpty { continue }
-            if !list.closers.isEmpty, list.closers.allSatisfy({ closed.contains($0) }) { continue }
+        for (list, standings) in zip(open, standings) {
             let quorum = quorum(list)
-            guard left[position].count >= quorum else { return .wait }
+            if standings.idle >= quorum { continue }
+            if !list.closers.isEmpty {
+                if configuration.mutant == .nonVotersSpeak || list.closers.allSatisfy({ closed.contains($0) }) { continue }
+            }
+            guard standings.left.count >= quorum else { return .wait }
             isOpen = true
-            for peers in settled[position].isEmpty ? [left[position]] : settled[position].map(\.voters) {
+            let settled = standings.voted.lazy.map(\.voters).filter { $0.count >= quorum }
+            for peers in settled.isEmpty ? [standings.left] : Array(settled) {
                 // Fewer than Q of a list could be all that are asked of a smaller one later.
                 if peers.contains(me), scheme.sealQuorum(of: list.voters.count) <= mayKeep {
                     isAll = false
@@ -158,6 +184,14 @@ extension VoterMachine {
             }
         }
         return isOpen ? .fetch(from, isAll: isAll) : .nobodyVoted
+    }
+
+    /// Whether the answers can be enough. Cheap: asked for each slot of each answer.
+    private func mayBeEnough(_ slot: Slot) -> Bool {
+        lists[slot.index].lists.allSatisfy { list in
+            !list.closers.isEmpty
+                || list.voters.count { $0 == me || told[$0]?.sealed.contains(slot) == true } >= quorum(list)
+        }
     }
 
     private func quorum(_ list: VoterList) -> Int {
@@ -181,6 +215,7 @@ extension VoterMachine {
             return fetch(slot, from: chosen, &effects)
         }
         founding.remove(slot)
+        guard mayBeEnough(slot) else { return }
         switch verdict(slot) {
         case .wait: return
         case .fetch(let peers, let isAll):

@@ -40,6 +40,7 @@ package struct VoterMachine: Sendable {
     var toAsk = SortedMap<PeerID, SlotSet>()
     var retryAt = SortedMap<PeerID, Instant>()
     var askAgainAt: Instant?
+    var timesAsked = 0
 
     // What is fetched before a vote.
     /// Slots of which all is fetched that anybody knows.
@@ -203,8 +204,9 @@ package struct VoterMachine: Sendable {
     /// Answers a seal. Nil: not under this placement, or more is told than fits; ask again later.
     package mutating func answer(_ seal: Seal) -> SealAnswer? {
         guard seal.placement == placement.digest else { return nil }
-        if !seal.isQuery, !take(seal) { return nil }
         var answer = SealAnswer(voting: voting.intersection(seal.slots))
+        if seal.isQuery { return answer }
+        guard take(seal) else { return nil }
         answer.founded = founded.intersection(seal.slots)
         answer.empty = seal.slots
         answer.empty.subtract(held)
