@@ -1449,7 +1449,7 @@ const ProtobufCMessageDescriptor peercache__request__descriptor =
   (ProtobufCMessageInit) peercache__request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__response__field_descriptors[12] =
+static const ProtobufCFieldDescriptor peercache__response__field_descriptors[13] =
 {
   {
     "id",
@@ -1595,6 +1595,18 @@ static const ProtobufCFieldDescriptor peercache__response__field_descriptors[12]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "source_version",
+    22,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Response, source_version),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__response__field_indices_by_name[] = {
   6,   /* field[6] = chunked */
@@ -1604,6 +1616,7 @@ static const unsigned peercache__response__field_indices_by_name[] = {
   7,   /* field[7] = message */
   10,   /* field[10] = near */
   8,   /* field[8] = placement */
+  12,   /* field[12] = source_version */
   4,   /* field[4] = stamp_clock */
   5,   /* field[5] = stamp_origin */
   1,   /* field[1] = status */
@@ -1614,7 +1627,7 @@ static const ProtobufCIntRange peercache__response__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 20, 10 },
-  { 0, 12 }
+  { 0, 13 }
 };
 const ProtobufCMessageDescriptor peercache__response__descriptor =
 {
@@ -1624,7 +1637,7 @@ const ProtobufCMessageDescriptor peercache__response__descriptor =
   "Peercache__Response",
   "peercache",
   sizeof(Peercache__Response),
-  12,
+  13,
   peercache__response__field_descriptors,
   peercache__response__field_indices_by_name,
   2,  peercache__response__number_ranges,

@@ -100,9 +100,31 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
     ///
     /// Call it after the database has committed. Throws as ``set(_:_:ttl:)``.
     public func remove(_ key: Key) async throws {
+        guard !core.types.isVersioned else {
+            throw PeerCacheError(
+                .invalidConfiguration,
+                "cache \"\(name)\" has versions of its data source: call remove(_:sourceVersion:) with the version of the change")
+        }
+        try await remove(key, .tombstone())
+    }
+
+    /// Removes a key of a cache whose codec is ``ValueCodec/versioned(by:)``, as of a version: that of the change or deletion in the data
+    /// source. Of what is held only lower and equal versions go, and as long as the removal is remembered (10 minutes, if memory allows) no
+    /// lower version is stored.
+    ///
+    /// Throws as ``remove(_:)``; `.invalidConfiguration` when the cache has no versions.
+    public func remove(_ key: Key, sourceVersion: UInt64) async throws {
+        guard core.types.isVersioned else {
+            throw PeerCacheError(
+                .invalidConfiguration, "cache \"\(name)\" has no versions of its data source: its codec must be versioned(by:)")
+        }
+        try await remove(key, .tombstone(version: sourceVersion))
+    }
+
+    private func remove(_ key: Key, _ content: Content) async throws {
         let bytes = try await prepare(key)
         core.counters.add(.removes)
-        _ = try await core.write(bytes, core.hash(bytes), .tombstone)
+        _ = try await core.write(bytes, core.hash(bytes), content)
     }
 
     /// Empties the whole cache on all peers: every entry older than this call is a miss from now on, and no running load stores its value.

@@ -84,7 +84,7 @@ public final class CachePeer: Service, Sendable {
     ) -> Cache<Key, Value> {
         let types = CacheTypes(
             key: String(reflecting: Key.self), value: String(reflecting: Value.self), codec: codec.name,
-            local: [ObjectIdentifier(Key.self), ObjectIdentifier(Value.self)])
+            isVersioned: codec.isVersioned, local: [ObjectIdentifier(Key.self), ObjectIdentifier(Value.self)])
         let erased = loader.map { Self.erase($0, cache: name, codec: codec) }
         return Cache(core: core.register(name, options: options, types: types, loader: erased), codec: codec)
     }

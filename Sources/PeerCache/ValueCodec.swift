@@ -11,6 +11,8 @@ public struct ValueCodec<Value: Sendable>: Sendable {
     public var encode: @Sendable (Value) throws -> ByteBuffer
     /// Decodes bytes that ``encode`` made, on any peer. A throw is a miss: counted, logged, and the value is loaded again.
     public var decode: @Sendable (ByteBuffer) throws -> Value
+    /// What is encoded begins with a version: see ``versioned(by:)``.
+    var isVersioned = false
 
     /// A codec of two closures.
     public init(
@@ -62,3 +64,33 @@ extension ValueCodec where Value == String {
             })
     }
 }
+
+extension ValueCodec {
+    /// The same codec for values that know their version in the data source: a row's version, a change number, the time of the last commit.
+    /// It travels with the value, at eight bytes each, and decides before the order of writes: while a value, or its removal, is held, nothing
+    /// of a lower version replaces it, so a loader or a writer that reads a lagging replica does not bring back what was replaced.
+    ///
+    /// A `set` of a lower version than the held one changes nothing and does not throw; the result of such a load is returned and not
+    /// stored. ``Cache/remove(_:)`` throws `.invalidConfiguration` in caches with versions: use ``Cache/remove(_:sourceVersion:)``. What has
+    /// been evicted or has expired is forgotten with its version.
+    /// - Parameter version: never falls for a key, whatever process asks.
+    public func versioned(by version: @escaping @Sendable (Value) -> UInt64) -> ValueCodec {
+        var codec = ValueCodec(
+            name: name + "+version",
+            encode: { value in
+                var bytes = ByteBuffer(integer: version(value))
+                bytes.writeImmutableBuffer(try self.encode(value))
+                return bytes
+            },
+            decode: { bytes in
+                var bytes = bytes
+                guard bytes.readInteger(as: UInt64.self) != nil else { throw NoVersion() }
+                return try self.decode(bytes)
+            })
+        codec.isVersioned = true
+        return codec
+    }
+}
+
+/// Bytes that should begin with a version are too short.
+struct NoVersion: Error {}

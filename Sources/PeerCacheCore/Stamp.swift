@@ -15,6 +15,11 @@ package struct Stamp: Hashable, Comparable, Sendable {
     /// Below every stamp that is ever minted.
     package static let zero = Stamp(clock: 0, origin: 0)
 
+    /// The lowest stamp above this one.
+    package var successor: Stamp {
+        origin < .max ? Stamp(clock: clock, origin: origin + 1) : Stamp(clock: clock == .max ? clock : clock + 1, origin: 0)
+    }
+
     /// Milliseconds since 1970 at which it was minted.
     package var milliseconds: UInt64 { clock >> 16 }
 

@@ -198,13 +198,17 @@ struct  Peercache__Response
    * outdated; 0: it will not, so it must not keep a near copy
    */
   /*
+   * read: of what is held, in caches with versions of their source
+   */
+  uint64_t source_version;
+  /*
    * readClock: clock up to which all writes of the answering peer have a copy
    */
   uint64_t copied_through;
 };
 #define PEERCACHE__RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__response__descriptor) \
-    , 0, 0, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, 0,NULL, 0, 0 }
+    , 0, 0, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, 0,NULL, 0, 0, 0 }
 
 
 struct  Peercache__Item

@@ -55,7 +55,7 @@ extension CacheCore {
     /// What was found cannot be decoded: it goes, and the key is loaded again.
     func replace(undecodable found: Found, _ key: [UInt8], _ hash: UInt64) async throws -> Found? {
         // Removing writes a tombstone above the entry, on all holders; the load that follows is newer still.
-        _ = try await write(key, hash, .tombstone)
+        _ = try await write(key, hash, .tombstone())
         return try await find(key, hash)
     }
 }

@@ -9,10 +9,11 @@ extension CacheCore {
     /// What the own store knows of a key.
     func known(_ key: UnsafeRawBufferPointer, _ hash: UInt64) -> QuorumRead.Answer {
         let id = id(hash)
-        guard let info = peer.store.held(id, key.bytes) else {
+        guard let (info, version) = peer.store.heldWithVersion(id, key.bytes) else {
             return .init(guardStamp: peer.store.guardStamp(id, key.bytes), isHeld: false)
         }
-        return .init(guardStamp: info.stamp, isHeld: true, isTombstone: info.isTombstone || peer.isOver(info.expiry))
+        return .init(
+            guardStamp: info.stamp, isHeld: true, isTombstone: info.isTombstone || peer.isOver(info.expiry), version: version)
     }
 
     /// As another peer's `read`. Nil: this peer does not vote.
@@ -21,7 +22,7 @@ extension CacheCore {
         guard let votes, votes.contains(slot, placement: placement) else { return nil }
         var known: Known
         if withValue, let found = held(key, hash) {
-            known = Known(.init(guardStamp: found.stamp, isHeld: true, hasValue: true), found: found)
+            known = Known(.init(guardStamp: found.stamp, isHeld: true, hasValue: true, version: version(of: found)), found: found)
         } else {
             known = Known(key.withUnsafeBytes { self.known($0, hash) }, found: nil)
         }
@@ -45,9 +46,15 @@ extension CacheCore {
                     id(hash), key.bytes, value: value.bytes, stamp: stamp, ttl: ttl, kind: isFill ? .fill : .explicit,
                     now: peer.clock.tick())
             }
-        case .tombstone:
-            peer.store.applyTombstone(id(hash), key.bytes, stamp: stamp, keep: peer.tombstoneExpiry(), now: peer.clock.tick())
+        case .tombstone(let version):
+            peer.store.applyTombstone(
+                id(hash), key.bytes, version: version, stamp: stamp, keep: peer.tombstoneExpiry(), now: peer.clock.tick())
         }
+    }
+
+    /// Of the data source; 0 in caches without versions.
+    func version(of found: Found) -> UInt64 {
+        types.isVersioned ? found.bytes.withUnsafeReadableBytes { SourceVersion.read($0) } ?? 0 : 0
     }
 
     /// Time to live from the stamp on.

@@ -5,7 +5,19 @@ internal import PeerCacheTransport
 /// What a write puts in place of what is held.
 enum Content: Sendable {
     case value(ByteBuffer, ttl: Duration?, isFill: Bool)
-    case tombstone
+    /// The version of the data source, in caches that have versions; nil: newer than what is held.
+    case tombstone(version: UInt64? = nil)
+
+    /// What a request brings.
+    init(_ request: WireRequest) {
+        if request.flags.contains(.tombstone) || request.kind == .remove {
+            self = .tombstone(version: SourceVersion.read(request.value))
+        } else {
+            self = .value(
+                ByteBuffer(bytes: request.value), ttl: request.ttlMilliseconds.map(Duration.init(milliseconds:)),
+                isFill: request.flags.contains(.fill))
+        }
+    }
 }
 
 extension PeerCore {
@@ -35,8 +47,8 @@ extension CacheCore {
                 guard try await peer.settled(hash) else {
                     throw PeerCacheError(.peerUnreachable, "the owners of the key change too fast, or the former ones do not answer")
                 }
-                if let stamp = try await writeOwned(key, hash, content, routing, isLocal: true) {
-                    return Written(stamp: stamp, isCacheable: peer.replicator.serving(hash) == .open)
+                if let written = try await writeOwned(key, hash, content, routing, isLocal: true) {
+                    return Written(stamp: written.stamp, isCacheable: written.isStored && peer.replicator.serving(hash) == .open)
                 }
             } else {
                 dropNear(key, hash, below: nil)
@@ -76,6 +88,9 @@ extension CacheCore {
         switch await send(kind, key, content, stamp: .zero, to: owner, patience: timeout) {
         case .success(let response):
             switch response.status {
+            case .superseded:
+                dropNear(key, hash, below: response.stamp)
+                return .done(Written(stamp: response.stamp, isCacheable: false))
             case .ok:
                 dropNear(key, hash, below: response.stamp)
                 // With more acks, or no copies at all, there is nothing older that could come back.
@@ -105,10 +120,17 @@ extension CacheCore {
         }
     }
 
-    /// Writes a key that this peer owns.
-    /// - Returns: the stamp, or nil when this peer does not hold the slot any more.
-    func writeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content, _ routing: Routing, isLocal: Bool) async throws -> Stamp? {
-        guard let stamp = storeOwned(key, hash, content) else { return nil }
+    /// What an owner did with a write. Not stored: the data source has given what is held a higher version.
+    struct OwnedWrite {
+        var stamp: Stamp
+        var isStored: Bool
+    }
+
+    /// Writes a key that this peer owns. Nil: this peer does not hold the slot any more.
+    func writeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content, _ routing: Routing, isLocal: Bool) async throws -> OwnedWrite? {
+        guard let written = storeOwned(key, hash, content) else { return nil }
+        guard written.isStored else { return written }
+        let stamp = written.stamp
         let others = otherHolders(hash, routing)
         let acks = min(options.ackedBy - 1, others.count)
         if acks > 0 {
@@ -121,11 +143,11 @@ extension CacheCore {
         } else {
             sendCopies(content, key, hash, stamp)
         }
-        return stamp
+        return written
     }
 
     /// Applies an owner's write to the own store. Nil: the slot is not held here.
-    func storeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content) -> Stamp? {
+    func storeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content) -> OwnedWrite? {
         let (result, stamp) = key.withUnsafeBytes { key in
             switch content {
             case .value(let value, let ttl, _):
@@ -133,16 +155,19 @@ extension CacheCore {
                     peer.store.set(
                         id(hash), key.bytes, value: value.bytes, ttl: ttl, now: peer.clock.tick(), mint: { peer.mint(above: $0) })
                 }
-            case .tombstone:
+            case .tombstone(let version):
                 peer.store.remove(
-                    id(hash), key.bytes, keep: peer.tombstoneExpiry(), now: peer.clock.tick(), mint: { peer.mint(above: $0) })
+                    id(hash), key.bytes, version: version, keep: peer.tombstoneExpiry(), now: peer.clock.tick(),
+                    mint: { peer.mint(above: $0) })
             }
         }
         // Whoever takes over asks this peer once it knows: what was stored here since is not with the new owner.
         guard result != .notHolder, peer.table.routing.isOwned(hash) else { return nil }
+        // The stamp is above all others: only the version can be older.
+        if result == .superseded { return OwnedWrite(stamp: stamp, isStored: false) }
         dropNear(key, hash, below: stamp)
         if keepsNear { peer.coherence.changed(hash, stamp) }
-        return stamp
+        return OwnedWrite(stamp: stamp, isStored: true)
     }
 
     func otherHolders(_ hash: UInt64, _ routing: Routing) -> [PeerID] {
@@ -207,9 +232,13 @@ extension CacheCore {
             request.stamp = stamp
             if kind == .set, keepsNear { request.flags = .near }
             switch content {
-            case .tombstone:
+            case .tombstone(let version):
                 request.flags = .tombstone
-                body(request)
+                guard let version else { return body(request) }
+                withUnsafeBytes(of: version.bigEndian) { bytes in
+                    request.value = bytes
+                    body(request)
+                }
             case .value(let value, let ttl, let isFill):
                 if isFill { request.flags = .fill }
                 request.ttlMilliseconds = ttl.map { UInt64($0.millisecondsRoundedUp) }

@@ -97,7 +97,7 @@ final class QuorumCall: Sendable {
                 case .read(var read):
                     let step = read.next()
                     state.work = .read(read)
-                    return self.action(step, state.values)
+                    return self.action(step, version: read.version, state.values)
                 case .write(var write, let content):
                     let action = self.action(&write, content)
                     state.work = .write(write, content)
@@ -114,7 +114,7 @@ final class QuorumCall: Sendable {
         }
     }
 
-    private func action(_ step: QuorumRead.Step, _ values: [Int: Found]) -> Action {
+    private func action(_ step: QuorumRead.Step, version: UInt64, _ values: [Int: Found]) -> Action {
         switch step {
         case .ask(let voters): return .ask(voters, withValue: false)
         case .askForValue(let voter): return .ask([voter], withValue: true)
@@ -122,7 +122,8 @@ final class QuorumCall: Sendable {
             // A removal or an expired entry has no value, and is told as a removal.
             let found = values.values.first { $0.stamp == stamp }
             cache.peer.counters.add(.writeBacks, UInt64(voters.count))
-            return .store(stamp, found.map { .value($0.bytes, ttl: cache.ttl(of: $0), isFill: false) } ?? .tombstone, to: voters)
+            let removal = Content.tombstone(version: cache.types.isVersioned ? version : nil)
+            return .store(stamp, found.map { .value($0.bytes, ttl: cache.ttl(of: $0), isFill: false) } ?? removal, to: voters)
         case .wait: return .wait
         case .hit(_, let voter): return .finish(values[voter].map { .hit($0) } ?? .noQuorum(nil))
         case .miss(let stamp): return .finish(.miss(guard: stamp))
@@ -158,7 +159,7 @@ final class QuorumCall: Sendable {
                 frames.append(complete(request))
             }
         } completion: { [self] response in
-            told(voter, response.flatMap { Known($0) })
+            told(voter, response.flatMap { Known($0, cache) })
         }
     }
 
@@ -262,13 +263,15 @@ struct Known: Sendable {
     init(_ answer: QuorumRead.Answer, found: Found?) { (self.answer, self.found) = (answer, found) }
 
     /// Nil: not an answer of a voter.
-    init?(_ response: PeerResponse) {
+    init?(_ response: PeerResponse, _ cache: CacheCore) {
         switch response.status {
         case .ok:
-            answer = .init(guardStamp: response.stamp, isHeld: true, hasValue: true)
-            found = Found(response, source: .peer)
-        case .held: answer = .init(guardStamp: response.stamp, isHeld: true)
-        case .removed: answer = .init(guardStamp: response.stamp, isHeld: true, isTombstone: true)
+            let found = Found(response, source: .peer)
+            answer = .init(guardStamp: response.stamp, isHeld: true, hasValue: true, version: cache.version(of: found))
+            self.found = found
+        case .held: answer = .init(guardStamp: response.stamp, isHeld: true, version: response.sourceVersion)
+        case .removed:
+            answer = .init(guardStamp: response.stamp, isHeld: true, isTombstone: true, version: response.sourceVersion)
         case .absent: answer = .init(guardStamp: response.stamp, isHeld: false)
         default: return nil
         }

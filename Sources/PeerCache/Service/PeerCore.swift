@@ -151,7 +151,7 @@ final class PeerCore: Sendable {
         let secret = hashKey.hashSecret(cache: name)
         // Outside the lock: it may evict. Twice at once comes to the same.
         let isKnown = cache(named: name) != nil
-        let (index, problem) = isKnown ? (CacheIndex(0), nil) : place(name, options)
+        let (index, problem) = isKnown ? (CacheIndex(0), nil) : place(name, options, types)
         let votes = problem == nil ? options.scheme.flatMap { replicator.votes(of: $0) } : nil
         let (cache, changed): (CacheCore, (@Sendable () -> Void)?) = state.withLock { state in
             if let existing = state.byName[name] {
@@ -186,7 +186,7 @@ final class PeerCore: Sendable {
     private func cache(named name: String) -> CacheCore? { state.withLock { $0.byName[name] } }
 
     /// A place for the cache in the store, or why there is none.
-    private func place(_ name: String, _ options: CacheOptions) -> (CacheIndex, PeerCacheError?) {
+    private func place(_ name: String, _ options: CacheOptions, _ types: CacheTypes) -> (CacheIndex, PeerCacheError?) {
         do throws(PeerCacheError) { try options.validate(cache: name) } catch { return (CacheIndex(0), error) }
         if let scheme = options.scheme {
             guard configuration.minimumPeers != nil else {
@@ -219,6 +219,7 @@ final class PeerCore: Sendable {
         }
         do {
             let index = try store.register(name)
+            if types.isVersioned { store.setVersioned(index) }
             if let memoryMax = options.memoryMax { try store.setQuota(index, memoryMax.bytes) }
             return (index, nil)
         } catch {
@@ -232,6 +233,8 @@ struct CacheTypes: Hashable, Sendable, CustomStringConvertible {
     var key: String
     var value: String
     var codec: String
+    /// Values carry a version of their data source.
+    var isVersioned: Bool
     /// The types themselves; only for registrations in this process.
     var local: [ObjectIdentifier]
 

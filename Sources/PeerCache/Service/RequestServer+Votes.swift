@@ -44,7 +44,8 @@ extension RequestServer {
         }
         if request.flags.contains(.value), answerHeld(cache, request, hash, connection, if: { voter.takesPart }) { return }
         let known = cache.known(request.key, hash)
-        respond(request, known.isHeld ? (known.isTombstone ? .removed : .held) : .absent, known.guardStamp, voter, connection)
+        let status: ResponseStatus = known.isHeld ? (known.isTombstone ? .removed : .held) : .absent
+        respond(request, status, known.guardStamp, version: known.version, voter, connection)
     }
 
     private func store(_ cache: CacheCore?, _ request: WireRequest, _ hash: UInt64, _ voter: Voter, _ connection: PeerConnection) {
@@ -55,13 +56,7 @@ extension RequestServer {
         let tookPart = voter.takesPart
         var result = WriteResult.forgotten
         if let cache {
-            let content: Content =
-                request.flags.contains(.tombstone)
-                ? .tombstone
-                : .value(
-                    ByteBuffer(bytes: request.value), ttl: request.ttlMilliseconds.map(Duration.init(milliseconds:)),
-                    isFill: request.flags.contains(.fill))
-            result = cache.store(content, request.key, hash, request.stamp)
+            result = cache.store(Content(request), request.key, hash, request.stamp)
         } else {
             peer.store.raiseFloor(of: BucketIndex(hash: hash), to: request.stamp)
         }
@@ -72,11 +67,12 @@ extension RequestServer {
 
     /// Answers, if what was done counts as a vote.
     private func respond(
-        _ request: WireRequest, _ status: ResponseStatus, _ stamp: Stamp, _ voter: Voter, _ connection: PeerConnection
+        _ request: WireRequest, _ status: ResponseStatus, _ stamp: Stamp, version: UInt64 = 0, _ voter: Voter, _ connection: PeerConnection
     ) {
         guard voter.takesPart else { return abstain(request, connection) }
         var response = WireResponse(id: request.id, status: status)
         response.stamp = stamp
+        response.sourceVersion = version
         connection.respond(response)
     }
 }

@@ -230,27 +230,28 @@ final class RequestServer: PeerRequestHandler {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
         let key = Array(request.key), id = request.id, keepsNear = mayKeep(request, connection)
-        let content: Content =
-            request.kind == .remove
-            ? .tombstone
-            : .value(ByteBuffer(bytes: request.value), ttl: request.ttlMilliseconds.map(Duration.init(milliseconds:)), isFill: false)
+        let content = Content(request)
         if cache.options.ackedBy == 1 {
             let side = peer.safety.began()
-            guard let stamp = cache.storeOwned(key, hash, content) else {
+            guard let written = cache.storeOwned(key, hash, content) else {
                 peer.safety.ended(side, hash, sentTo: [])
                 return refuse(request, .notOwner, connection)
             }
-            sendCopies(cache, content, key, hash, stamp, side)
-            let near = keepsNear ? cache.share(key, hash, stamp, with: connection.peer) : 0
-            return connection.respond(id: id, .ok, stamp: stamp, near: near)
+            guard written.isStored else {
+                peer.safety.ended(side, hash, sentTo: [])
+                return connection.respond(id: id, .superseded, stamp: written.stamp)
+            }
+            sendCopies(cache, content, key, hash, written.stamp, side)
+            let near = keepsNear ? cache.share(key, hash, written.stamp, with: connection.peer) : 0
+            return connection.respond(id: id, .ok, stamp: written.stamp, near: near)
         }
         guard enter(connection) else { return refuse(request, .overloaded, connection) }
         let started = peer.tasks.start {
             defer { self.leave(connection) }
             do {
-                if let stamp = try await cache.writeOwned(key, hash, content, routing, isLocal: false) {
-                    let near = keepsNear ? cache.share(key, hash, stamp, with: connection.peer) : 0
-                    connection.respond(id: id, .ok, stamp: stamp, near: near)
+                if let written = try await cache.writeOwned(key, hash, content, routing, isLocal: false) {
+                    let near = keepsNear && written.isStored ? cache.share(key, hash, written.stamp, with: connection.peer) : 0
+                    connection.respond(id: id, written.isStored ? .ok : .superseded, stamp: written.stamp, near: near)
                 } else {
                     connection.respond(id: id, .notOwner, stamp: .zero)
                 }
@@ -294,7 +295,8 @@ final class RequestServer: PeerRequestHandler {
         let id = cache.id(hash), key = request.key.bytes, now = peer.clock.tick()
         let result =
             if request.flags.contains(.tombstone) {
-                peer.store.applyTombstone(id, key, stamp: request.stamp, keep: peer.tombstoneExpiry(), now: now)
+                peer.store.applyTombstone(
+                    id, key, version: SourceVersion.read(request.value), stamp: request.stamp, keep: peer.tombstoneExpiry(), now: now)
             } else {
                 peer.store.apply(
                     id, key, value: request.value.bytes, stamp: request.stamp,

@@ -141,8 +141,8 @@ extension CacheCore {
     func removeOlderOwned(_ key: [UInt8], _ hash: UInt64, than stamp: Stamp) -> Bool {
         guard peer.table.routing.owner(hash) == peer.me, peer.replicator.serving(hash) != .claiming else { return false }
         guard guardStamp(key, hash) < stamp else { return true }
-        guard let removed = storeOwned(key, hash, .tombstone) else { return false }
-        sendCopies(.tombstone, key, hash, removed)
+        guard let removed = storeOwned(key, hash, .tombstone()) else { return false }
+        sendCopies(.tombstone(), key, hash, removed.stamp)
         return true
     }
 }

@@ -26,12 +26,30 @@ package struct QuorumRead: Sendable {
         package var isTombstone: Bool
         /// The answer brought the value.
         package var hasValue: Bool
+        /// ``SourceVersion`` of what is held; 0: the cache has none.
+        package var version: UInt64
 
-        package init(guardStamp: Stamp, isHeld: Bool, isTombstone: Bool = false, hasValue: Bool = false) {
+        package init(guardStamp: Stamp, isHeld: Bool, isTombstone: Bool = false, hasValue: Bool = false, version: UInt64 = 0) {
             (self.guardStamp, self.isHeld) = (guardStamp, isHeld)
-            (self.isTombstone, self.hasValue) = (isTombstone, hasValue)
+            (self.isTombstone, self.hasValue, self.version) = (isTombstone, hasValue, version)
         }
+
+        /// Of two things held: by version, then by stamp.
+        func isOlder(than other: Answer) -> Bool {
+            version != other.version ? version < other.version : guardStamp < other.guardStamp
+        }
+
+        /// What the voter knows is not newer than what another one holds: it may have forgotten nothing better.
+        func isNotNewer(than newest: Answer) -> Bool { isHeld || guardStamp <= newest.guardStamp }
+
+        /// The voter holds nothing older, and will not take anything older in.
+        func isNotOlder(than newest: Answer) -> Bool { isHeld ? !isOlder(than: newest) : guardStamp >= newest.guardStamp }
+
+        func isSame(as other: Answer) -> Bool { isHeld && guardStamp == other.guardStamp && version == other.version }
     }
+
+    /// Of what ``Step/write(_:to:)`` brings voters up to.
+    package private(set) var version: UInt64 = 0
 
     private enum Voter: Sendable {
         case unasked, asked, silent
@@ -78,10 +96,9 @@ package struct QuorumRead: Sendable {
     package mutating func acked(_ voter: Int, _ stamp: Stamp) {
         guard voters.indices.contains(voter) else { return }
         writes[voter] = .none
-        guard case .answered(let answer) = voters[voter], answer.guardStamp >= stamp else {
-            voters[voter] = .answered(Answer(guardStamp: stamp, isHeld: true))
-            return
-        }
+        let written = Answer(guardStamp: stamp, isHeld: true, version: version)
+        if case .answered(let answer) = voters[voter], answer.isNotOlder(than: written) { return }
+        voters[voter] = .answered(written)
     }
 
     /// Asks everybody else now: somebody takes long.
@@ -93,37 +110,38 @@ package struct QuorumRead: Sendable {
             if case .answered(let answer) = voter { (position, answer) } else { nil }
         }
         let isWaiting = voters.contains { if case .asked = $0 { true } else { false } }
-        guard let newest = answers.filter({ $0.1.isHeld }).max(by: { $0.1.guardStamp < $1.1.guardStamp }) else {
+        guard let newest = answers.map(\.1).filter(\.isHeld).max(by: { $0.isOlder(than: $1) }) else {
             if answers.count >= answersMin { return .miss(guard: answers.map(\.1.guardStamp).max() ?? .zero) }
             return askMore(max(scheme.votersMin, answersMin) - answers.count, isWaiting, otherwise: .noQuorum)
         }
-        let stamp = newest.1.guardStamp
+        let stamp = newest.guardStamp
         let highest = answers.map(\.1.guardStamp).max() ?? .zero
         // Whoever dropped something newer may have forgotten better.
-        guard answers.count(where: { $0.1.guardStamp <= stamp }) >= scheme.readFrom else {
+        guard answers.count(where: { $0.1.isNotNewer(than: newest) }) >= scheme.readFrom else {
             let otherwise = missed(answers.count, highest)
             return askMore(
                 answers.count >= scheme.votersMin ? voters.count : scheme.votersMin - answers.count, isWaiting, otherwise: otherwise)
         }
-        let source = answers.first { $0.1.guardStamp == stamp && $0.1.isHeld && ($0.1.hasValue || $0.1.isTombstone) }
+        let source = answers.first { $0.1.isSame(as: newest) && ($0.1.hasValue || $0.1.isTombstone) }
         guard let source else {
             if asking != nil { return .wait }
-            guard let holder = answers.first(where: { $0.1.guardStamp == stamp && $0.1.isHeld && !tried.contains($0.0) }) else {
+            guard let holder = answers.first(where: { $0.1.isSame(as: newest) && !tried.contains($0.0) }) else {
                 return missed(answers.count, highest)
             }
             tried.append(holder.0)
             asking = holder.0
             return .askForValue(holder.0)
         }
-        if answers.count(where: { $0.1.guardStamp >= stamp }) >= scheme.ackedBy {
+        if answers.count(where: { $0.1.isNotOlder(than: newest) }) >= scheme.ackedBy {
             return source.1.isTombstone ? .miss(guard: highest) : .hit(stamp, valueFrom: source.0)
         }
         let lagging = voters.indices.filter { position in
-            if case .answered(let answer) = voters[position] { return answer.guardStamp < stamp && writes[position] == .none }
+            if case .answered(let answer) = voters[position] { return !answer.isNotOlder(than: newest) && writes[position] == .none }
             return writes[position] == .none
         }
         if lagging.isEmpty { return writes.contains(.sent) ? .wait : missed(answers.count, highest) }
         for position in lagging { writes[position] = .sent }
+        version = newest.version
         return .write(stamp, to: lagging)
     }
 

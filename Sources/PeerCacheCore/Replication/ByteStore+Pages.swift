@@ -125,19 +125,24 @@ extension ByteStore {
     ) throws(WireError) -> PageResult {
         var result = PageResult()
         result.bytes = page.count
-        var stamps: [HeldKey: Stamp] = [:]  // looked up, never iterated
+        var theirs: [HeldKey: (stamp: Stamp, version: UInt64)] = [:]  // looked up, never iterated
         var floor = Stamp.zero
         _ = try PageReader.page(page) { found, names in
             guard found.index == bucket, let slot = Slot(index: bucket.slot) else { return result.refused += 1 }
             floor = found.floor
             for (entry, id) in context.entries(found, names.map(context.cache), slot, refused: &result.refused) {
-                stamps[HeldKey(cache: id.cache, bytes: Array(entry.key))] = entry.stamp
+                let version = shared.caches.pointee.isVersioned(id.cache.value) ? SourceVersion.read(entry.value) ?? 0 : 0
+                theirs[HeldKey(cache: id.cache, bytes: Array(entry.key))] = (entry.stamp, version)
                 takeIn(entry, id, context, &result)
             }
         }
         _ = readBucket(bucket, now: context.now, valueBytesMax: { .max }) { id, key, info, value in
-            let theirs = stamps[HeldKey(cache: id.cache, bytes: Array(key))] ?? floor
-            if info.stamp > theirs, let value { ship(id, key, info, value) }
+            guard let value else { return }
+            guard let their = theirs[HeldKey(cache: id.cache, bytes: Array(key))] else {
+                return info.stamp > floor ? ship(id, key, info, value) : ()
+            }
+            let version = shared.caches.pointee.isVersioned(id.cache.value) ? SourceVersion.read(value) ?? 0 : 0
+            if version != their.version ? version > their.version : info.stamp > their.stamp { ship(id, key, info, value) }
         }
         return result
     }

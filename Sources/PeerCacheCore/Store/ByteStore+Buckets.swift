@@ -91,7 +91,8 @@ extension ByteStore {
         switch entry.kind {
         case .tombstone:
             return applyTombstone(
-                id, entry.key.bytes, stamp: entry.stamp, keep: Tick(milliseconds: entry.stamp.milliseconds + life), now: now)
+                id, entry.key.bytes, version: SourceVersion.read(entry.value), stamp: entry.stamp,
+                keep: Tick(milliseconds: entry.stamp.milliseconds + life), now: now)
         case .value:
             return apply(
                 id, entry.key.bytes, value: entry.value.bytes, stamp: entry.stamp,

@@ -28,11 +28,22 @@ extension ByteStore {
 
     /// Writes a tombstone, also for a key that is not held. As ``set(_:_:value:ttl:now:mint:)``; `.forgotten`: the floor alone keeps the
     /// removal.
-    /// - Parameter keep: until when the tombstone is held, if memory allows.
-    package func remove(_ id: KeyID, _ key: RawSpan, keep: Tick, now: Tick, mint: (Stamp) -> Stamp) -> (WriteResult, Stamp) {
+    /// - Parameters:
+    ///   - version: of the data source, in caches that have versions; nil: the removal is newer than what is held.
+    ///   - keep: until when the tombstone is held, if memory allows.
+    package func remove(
+        _ id: KeyID, _ key: RawSpan, version: UInt64? = nil, keep: Tick, now: Tick, mint: (Stamp) -> Stamp
+    ) -> (WriteResult, Stamp) {
         key.withUnsafeBytes { key in
-            write(WriteRequest(id: id, key: key, content: .tombstone(keep: keep), now: now), stamp: nil, mint: mint)
+            withTombstone(version, keep) { content in
+                write(WriteRequest(id: id, key: key, content: content, now: now), stamp: nil, mint: mint)
+            }
         }
+    }
+
+    private func withTombstone<R>(_ version: UInt64?, _ keep: Tick, _ body: (WriteRequest.Content) -> R) -> R {
+        guard let version else { return body(.tombstone(UnsafeRawBufferPointer(start: nil, count: 0), keep: keep)) }
+        return withUnsafeBytes(of: version.bigEndian) { body(.tombstone($0, keep: keep)) }
     }
 
     /// Applies a value that somebody stamped: a fill, another peer's write, a transferred entry (`CONTRACT.md` §4). Whether the stamp is
@@ -48,9 +59,13 @@ extension ByteStore {
     }
 
     /// Applies a removal that somebody stamped.
-    package func applyTombstone(_ id: KeyID, _ key: RawSpan, stamp: Stamp, keep: Tick, now: Tick) -> WriteResult {
+    package func applyTombstone(
+        _ id: KeyID, _ key: RawSpan, version: UInt64? = nil, stamp: Stamp, keep: Tick, now: Tick
+    ) -> WriteResult {
         key.withUnsafeBytes { key in
-            write(WriteRequest(id: id, key: key, content: .tombstone(keep: keep), now: now), stamp: stamp) { _ in stamp }.0
+            withTombstone(version, keep) { content in
+                write(WriteRequest(id: id, key: key, content: content, now: now), stamp: stamp) { _ in stamp }.0
+            }
         }
     }
 

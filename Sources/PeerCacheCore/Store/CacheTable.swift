@@ -7,6 +7,8 @@ struct CacheCell: ~Copyable {
     let floorClock = Atomic<UInt64>(0)
     /// Most bytes; 0: none of its own.
     let quota = Atomic<Int>(0)
+    /// Whether its values begin with a ``SourceVersion``.
+    let isVersioned = Atomic<Bool>(false)
 }
 
 /// What one shard holds of one cache. Written under the shard's lock only, so without an exchange; read by everybody.
@@ -163,6 +165,9 @@ struct CacheTable: ~Copyable {
             return names.list.reduce(pages * pageCharge) { $0 + Self.nameCharge($1) }
         }
     }
+
+    @inline(__always)
+    func isVersioned(_ cache: UInt16) -> Bool { cell(cache)?.pointee.isVersioned.load(ordering: .relaxed) ?? false }
 
     // MARK: Floors
 

@@ -30,7 +30,7 @@ extension Shard {
         guard slots.isHeld(request.id.slot.index) else { return .done(.notHolder, .zero) }
         if wheel.isBehind(request.now) { _ = expire(now: request.now, dropsMax: Self.expiriesPerWrite, looksMax: 64) }
         var found = findUncleared(request)
-        if let stamp, let refusal = refusal(request, stamp, found) { return .done(refusal, stamp) }
+        if let stamp, let refusal = refusal(request, stamp, found, isMinted: false) { return .done(refusal, stamp) }
 
         let isTooLarge =
             request.key.count > WriteRequest.keyBytesMax || request.value.count > shared.budget.pointee.valueBytesMax
@@ -45,7 +45,7 @@ extension Shard {
         }
 
         let final = stamp ?? mint(guardStamp(request, found))
-        if stamp == nil, let refusal = refusal(request, final, found) { return .done(refusal, final) }
+        if stamp == nil, let refusal = refusal(request, final, found, isMinted: true) { return .done(refusal, final) }
         let life = request.life(final)
         guard hasRoom, !isDead(life) else {
             let reason: WritableKeyPath<ForgottenCounts, Int> = isTooLarge ? \.tooLarge : isDead(life) ? \.expired : \.noRoom
@@ -72,8 +72,13 @@ extension Shard {
         found == 0 ? floor(request.id) : entries[found].stamp
     }
 
-    /// Nil when the stamp is above the guard.
-    private mutating func refusal(_ request: WriteRequest, _ stamp: Stamp, _ found: UInt32) -> WriteResult? {
+    /// Nil when the stamp is above the guard, and the version not below the held one.
+    private mutating func refusal(_ request: WriteRequest, _ stamp: Stamp, _ found: UInt32, isMinted: Bool) -> WriteResult? {
+        switch judge(request, stamp, found, isMinted: isMinted) {
+        case .older: return .superseded
+        case .newer: return nil
+        case nil: break
+        }
         let guardStamp = guardStamp(request, found)
         if stamp > guardStamp { return nil }
         if found != 0 { return stamp == guardStamp ? .stored : .superseded }

@@ -2,8 +2,8 @@
 struct WriteRequest {
     enum Content {
         case value(UnsafeRawBufferPointer, ttl: Duration?, WriteKind)
-        /// Dead from `keep` on.
-        case tombstone(keep: Tick)
+        /// Dead from `keep` on. The bytes are empty, or a ``SourceVersion``.
+        case tombstone(UnsafeRawBufferPointer, keep: Tick)
     }
     var id: KeyID
     var key: UnsafeRawBufferPointer
@@ -13,7 +13,9 @@ struct WriteRequest {
     static let keyBytesMax = 1024
 
     var value: UnsafeRawBufferPointer {
-        if case .value(let bytes, _, _) = content { bytes } else { UnsafeRawBufferPointer(start: nil, count: 0) }
+        switch content {
+        case .value(let bytes, _, _), .tombstone(let bytes, _): bytes
+        }
     }
     var isTombstone: Bool { if case .tombstone = content { true } else { false } }
     var isExplicit: Bool { if case .value(_, _, .fill) = content { false } else { true } }
@@ -31,7 +33,7 @@ struct WriteRequest {
         switch content {
         case .value(_, nil, _): .endless
         case .value(_, let ttl?, _): Lifetime.expiry(of: stamp, ttl: ttl, now: now).map { .until($0) } ?? .dead
-        case .tombstone(let keep): now.isAtOrAfter(keep) ? .dead : .until(keep)
+        case .tombstone(_, let keep): now.isAtOrAfter(keep) ? .dead : .until(keep)
         }
     }
 }

@@ -103,6 +103,7 @@ package final class WireDecoder {
         response.message = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(message.message).prefix(WireLimits.messageBytesMax))
         response.placement = message.placement
         response.near = message.near
+        response.sourceVersion = message.source_version
         response.copiedThrough = message.copied_through
         guard message.n_items <= WireLimits.itemsMax else { throw .tooManyItems }
         if message.n_items > 0 {

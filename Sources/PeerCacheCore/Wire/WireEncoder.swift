@@ -64,6 +64,7 @@ package enum WireEncoder {
         message.message = .init(response.message)
         message.placement = response.placement
         message.near = response.near
+        message.source_version = response.sourceVersion
         message.copied_through = response.copiedThrough
         if response.items.isEmpty {
             pack(&message.base, field: 3, append)

@@ -156,6 +156,8 @@ package struct WireResponse {
     package var near: UInt64 = 0
     /// All writes of the answering peer up to this clock have a copy.
     package var copiedThrough: UInt64 = 0
+    /// Of what is held, in caches that have versions of their source.
+    package var sourceVersion: UInt64 = 0
 
     package init(id: UInt64, status: ResponseStatus) {
         self.id = id

@@ -28,6 +28,8 @@ package struct PeerResponse: Sendable {
     package var near: UInt64 = 0
     /// All writes of the answering peer up to this clock have a copy.
     package var copiedThrough: UInt64 = 0
+    /// Of what is held, in caches that have versions of their source.
+    package var sourceVersion: UInt64 = 0
     /// What few answers have, out of the way of those that are copied most.
     private var rare: Rare?
 
@@ -65,6 +67,7 @@ package struct PeerResponse: Sendable {
         placement = wire.placement
         near = wire.near
         copiedThrough = wire.copiedThrough
+        sourceVersion = wire.sourceVersion
         guard wire.message.count > 0 || !wire.items.isEmpty else { return }
         rare = Rare(
             message: String(decoding: wire.message, as: UTF8.self),

@@ -132,7 +132,7 @@ struct HandOverTests {
                 let bytes = key.keyBytes, hash = typeless.hash(bytes)
                 guard core.table.routing.owner(hash) == core.me else { continue }
                 let content: Content =
-                    changed.count.isMultiple(of: 2) ? .tombstone : .value(.init(string: "new \(key)"), ttl: nil, isFill: false)
+                    changed.count.isMultiple(of: 2) ? .tombstone() : .value(.init(string: "new \(key)"), ttl: nil, isFill: false)
                 _ = typeless.storeOwned(bytes, hash, content)
                 core.replicator.missed(hash, by: peers[1].core.me)
                 changed.append(key)
