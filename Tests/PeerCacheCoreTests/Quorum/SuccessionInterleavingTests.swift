@@ -6,14 +6,28 @@ import Testing
 @Suite struct SuccessionInterleavingTests {
     let a = 0, b = 1, c = 2, d = 3, e = 4
 
-    /// A, B and C vote and hold 1; others are there.
-    private func stage(_ peers: Int, _ mutant: QuorumScenario.Mutant? = nil, minimumPeers: Int = 3) throws -> QuorumStage {
-        var stage = try QuorumStage(offsets: Array(repeating: 0, count: peers), minimumPeers: minimumPeers, mutant: mutant)
-        stage.table([a, b, c])
-        stage.settle([a, b, c])
-        stage.set(1, at: a, asking: [a, b], reaching: [a, b, c])
+    /// The voters, by default A, B and C, vote and hold 1; others are there.
+    private func stage(_ peers: Int, _ mutant: QuorumScenario.Mutant? = nil, voters: [Int] = [0, 1, 2]) throws -> QuorumStage {
+        var stage = try QuorumStage(offsets: Array(repeating: 0, count: peers), minimumPeers: 3, mutant: mutant)
+        stage.table(voters)
+        stage.settle(voters)
+        stage.set(1, at: voters[0], asking: Array(voters.prefix(2)), reaching: voters)
         stage.advance(10)
         return stage
+    }
+
+    /// C has missed a write, A dies, and a read asks C and the successor of A.
+    private func violation(afterDeathOf a: Int, _ b: Int, _ c: Int, _ mutant: QuorumScenario.Mutant?) throws -> String? {
+        var stage = try stage(3, mutant)
+        stage.set(2, at: a, asking: [a, b])
+        stage.lose()
+        stage.crash(a)
+        let next = try stage.addPeer()
+        stage.table([b, c, next])
+        stage.settle([b, c, next])
+        #expect(stage.votes(next))
+        _ = stage.get(at: b, from: [c, next])
+        return stage.violation
     }
 
     @Test func i15ACallerOfAnotherPlacementIsRefused() throws {
@@ -29,35 +43,13 @@ import Testing
 
     /// Random search: seed 1.
     @Test func i16APeerWithoutAnythingDoesNotVoteAtOnce() throws {
-        try expectHarm(of: .votesAtOnce) { mutant in
-            var stage = try stage(3, mutant)
-            stage.set(2, at: a, asking: [a, b])
-            stage.lose()
-            stage.crash(a)
-            let next = try stage.addPeer()
-            stage.table([b, c, next])
-            stage.settle([b, c, next])
-            #expect(stage.votes(next))
-            _ = stage.get(at: b, from: [c, next])
-            return stage.violation
-        }
+        try expectHarm(of: .votesAtOnce) { mutant in try violation(afterDeathOf: a, b, c, mutant) }
     }
 
     @Test func i17APeerThatLostAllLearnsFromMoreThanOne() throws {
         try expectHarm(of: .syncFromOne) { mutant in
-            for (a, b, c) in orders(a, b, c) {
-                var stage = try stage(3, mutant)
-                stage.set(2, at: a, asking: [a, b])
-                stage.lose()
-                stage.crash(a)
-                let next = try stage.addPeer()
-                stage.table([b, c, next])
-                stage.settle([b, c, next])
-                #expect(stage.votes(next))
-                _ = stage.get(at: b, from: [c, next])
-                if let violation = stage.violation { return violation }
-            }
-            return nil
+            // Who is asked first matters.
+            try orders(a, b, c).compactMap { a, b, c in try violation(afterDeathOf: a, b, c, mutant) }.first
         }
     }
 
@@ -97,10 +89,7 @@ import Testing
         try expectHarm(of: .openListsKept) { mutant in
             let order = try QuorumStage.order(of: 6)
             let (a, b, c, d, e, f) = (order[0], order[1], order[5], order[2], order[3], order[4])
-            var stage = try QuorumStage(offsets: Array(repeating: 0, count: 6), minimumPeers: 3, mutant: mutant)
-            stage.table([a, b, c])
-            stage.settle([a, b, c])
-            stage.set(1, at: a, asking: [a, b], reaching: [a, b, c])
+            var stage = try stage(6, mutant, voters: [a, b, c])
             stage.table([a, c, d, e])
             stage.settle([a, c, d, e], mute: [c])
             #expect(stage.votes(d) && stage.votes(e) && !stage.votes(c))
@@ -118,10 +107,7 @@ import Testing
         try expectHarm(of: .idWithoutHistory) { mutant in
             let order = try QuorumStage.order(of: 4)
             let (a, b, c, d) = (order[0], order[1], order[3], order[2])
-            var stage = try QuorumStage(offsets: [0, 0, 0, 0], minimumPeers: 3, mutant: mutant)
-            stage.table([a, b, c])
-            stage.settle([a, b, c])
-            stage.set(1, at: a, asking: [a, b], reaching: [a, b, c])
+            var stage = try stage(4, mutant, voters: [a, b, c])
             stage.table([a, b, c, d], knownTo: [a, b, d])
             stage.settle([a, b, d])
             #expect(stage.write(2, at: b, asking: [b, d]) == .done)
@@ -218,10 +204,7 @@ import Testing
         try expectHarm(of: .foundsTwice) { mutant in
             let order = try QuorumStage.order(of: 6)
             let (a, b, c, d, e, f) = (order[3], order[4], order[5], order[0], order[1], order[2])
-            var stage = try QuorumStage(offsets: Array(repeating: 0, count: 6), minimumPeers: 3, mutant: mutant)
-            stage.table([a, b, c])
-            stage.settle([a, b, c])
-            stage.set(1, at: a, asking: [a, b], reaching: [a, b, c])
+            var stage = try stage(6, mutant, voters: [a, b, c])
             for _ in 0..<2 {
                 stage.table([a, b, c, d, e, f])
                 stage.settle([a, b, c, d, e, f])
