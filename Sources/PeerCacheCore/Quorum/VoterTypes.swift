@@ -87,7 +87,8 @@ package struct SealAnswer: Hashable, Sendable {
 
 /// Readings of the hybrid clock for slots; 0 for most of them.
 package struct SlotTimes: Hashable, Sendable {
-    /// Different times; further ones count as later ones.
+    /// Different times. Of more, the earliest count as later ones: whoever is thought to have forgotten, or to have been blank, until later
+    /// speaks for fewer lists, which may delay a vote and never makes one too early. Lists that are still open are mostly of the last times.
     package static let countMax = 32
 
     package struct Group: Hashable, Sendable {
@@ -97,6 +98,7 @@ package struct SlotTimes: Hashable, Sendable {
         package init(at: UInt64, slots: SlotSet) { (self.at, self.slots) = (at, slots) }
     }
 
+    /// Here in the order of their times; what another peer sent, in any.
     package var groups: [Group] = []
 
     package init() {}
@@ -105,11 +107,12 @@ package struct SlotTimes: Hashable, Sendable {
 
     mutating func insert(_ slot: Slot, _ time: UInt64) {
         if time == 0 { return }
-        if let position = groups.firstIndex(where: { $0.at == time }) { return groups[position].slots.insert(slot) }
-        if groups.count < Self.countMax { return groups.append(Group(at: time, slots: SlotSet([slot]))) }
-        let position = groups.firstIndex { $0.at > time } ?? groups.endIndex - 1
-        groups[position].at = max(groups[position].at, time)
-        groups[position].slots.insert(slot)
+        let position = groups.firstIndex { $0.at >= time } ?? groups.endIndex
+        if position < groups.endIndex, groups[position].at == time { return groups[position].slots.insert(slot) }
+        groups.insert(Group(at: time, slots: SlotSet([slot])), at: position)
+        guard groups.count > Self.countMax else { return }
+        groups[1].slots.formUnion(groups[0].slots)
+        groups.removeFirst()
     }
 }
 
