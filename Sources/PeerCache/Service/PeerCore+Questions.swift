@@ -128,9 +128,19 @@ extension PeerCore {
         return 0
     }
 
+    /// Whether a slot may be compared with another peer's now: all that there is is here.
+    var isComparable: (Slot) -> Bool {
+        let votes = caches.compactMap(\.votes), digest = table.routing.digest
+        return { [replicator] slot in
+            replicator.isComparable(slot, isVoting: votes.contains { $0.contains(slot, placement: digest) })
+        }
+    }
+
     private func compare(_ buckets: [BucketIndex], _ other: PeerID) async -> ReplicaMachine.Answer {
-        let now = clock.tick()
-        let summaries = buckets.compactMap { store.summary(of: $0, now: now) }
+        let now = clock.tick(), isComparable = isComparable
+        let summaries = buckets.compactMap { bucket in
+            Slot(index: bucket.slot).flatMap { isComparable($0) ? store.summary(of: bucket, now: now) : nil }
+        }
         if summaries.isEmpty { return .differ([]) }
         guard let response = await request(.compare, PageWriter.compare(summaries), to: other, Self.questionPatience),
             response.status == .ok,
@@ -149,8 +159,8 @@ extension PeerCore {
         let result = response.value.withUnsafeReadableBytes { bytes in
             try? store.repair(bucket, with: bytes, pageContext(nil)) { id, key, info, value in
                 guard let cache = byIndex.first(where: { $0.index == id.cache }) else { return }
-                // Entries of strict caches go to their voters alone.
-                guard cache.scheme == nil || table.routing.holders(id.hash, copies: cache.options.copies).contains(other) else { return }
+                // The two may have the slot in common for other caches only.
+                guard table.routing.holders(id.hash, copies: cache.options.copies).contains(other) else { return }
                 counters.add(cache.ship(key, value, info, to: connection) ? .entriesShipped : .copiesDropped)
             }
         }

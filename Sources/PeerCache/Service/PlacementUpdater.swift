@@ -46,7 +46,10 @@ final class PlacementUpdater: Sendable {
     }
 
     private func input(_ routing: Routing, _ core: PeerCore) -> ReplicaMachine.Input {
-        .placement(routing.placement, present: routing.present, copies: Self.copies(core).sorted())
+        let caches = core.caches.filter { $0.failure == nil }
+        let copies = Set(caches.filter { $0.scheme == nil }.map(\.options.copies))
+        let voters = caches.compactMap { $0.scheme?.copies }.max() ?? 0
+        return .placement(routing.placement, present: routing.present, copies: copies.sorted(), voters: voters)
     }
 
     /// Others have owned this peer's slots meanwhile: what it holds may be outdated.
@@ -63,11 +66,6 @@ final class PlacementUpdater: Sendable {
             core.replicator.startOver(as: me, core)
         }
         core.near.removeAll()
-    }
-
-    /// The numbers of copies that the fast caches here ask for.
-    private static func copies(_ core: PeerCore) -> Set<Int> {
-        Set(core.caches.compactMap { $0.failure == nil && $0.scheme == nil ? $0.options.copies : nil })
     }
 }
 

@@ -30,7 +30,7 @@ final class Replicator: Sendable {
     /// What this peer answers to a claim.
     func answer(to slots: SlotSet) -> ClaimAnswer { state.withLock { $0.machine.answer(to: slots) } }
 
-    func isComplete(_ slot: Slot) -> Bool { state.withLock { $0.machine.isComplete(slot) } }
+    func isComparable(_ slot: Slot, isVoting: Bool) -> Bool { state.withLock { $0.machine.isComparable(slot, isVoting: isVoting) } }
 
     /// Who may have what is not held here.
     func holders(of slot: Slot) -> [PeerID] { state.withLock { $0.machine.holders(of: slot) } }

@@ -57,7 +57,7 @@ extension RequestServer {
 
     private func compare(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
         let others = try PageReader.compare(request.value)
-        let buckets = peer.store.differences(from: others, now: peer.clock.tick()) { peer.replicator.isComplete($0) }
+        let buckets = peer.store.differences(from: others, now: peer.clock.tick(), isComplete: peer.isComparable)
         respond(request, PageWriter.differences(buckets), connection)
     }
 

@@ -1,5 +1,5 @@
-/// Anti-entropy: the owner compares digests of its slots with each copy, looks again at what differs, and repairs what still does
-/// (`CONTRACT.md` §10). Slots of which a copy missed a write come first.
+/// Anti-entropy: the owner compares digests of its slots with each copy, and each voter with those behind it in the list, looks again at what
+/// differs, and repairs what still does (`CONTRACT.md` §10). Slots of which a copy missed a write come first.
 extension ReplicaMachine {
     /// A bucket that differed once.
     struct Suspect: Sendable {
@@ -26,17 +26,15 @@ extension ReplicaMachine {
         repairCertain(&effects)
         if let repairAt, now < repairAt { return }
         repairAt = now + configuration.repairEvery
-        guard copiesMax > 1, !present.isEmpty else { return }
+        guard max(copiesMax, voters) > 1, !present.isEmpty else { return }
         lookAgain(&effects)
         var wanted = SortedMap<PeerID, SlotSet>()
         var marked = (dirty, unchecked)
         wanted.formUnion(taken(&marked.0))
         wanted.formUnion(taken(&marked.1))
         (dirty, unchecked) = marked
-        for slot in nextOwned() {
-            for peer in placement.peers(of: slot, copies: copiesMax) where peer != me && present.contains(peer) {
-                wanted.insert(slot, for: peer)
-            }
+        for slot in nextSlots() {
+            for peer in partners(of: slot) where present.contains(peer) { wanted.insert(slot, for: peer) }
         }
         for (peer, slots) in zip(wanted.keys, wanted.values) {
             let all = slots.slots
@@ -63,20 +61,25 @@ extension ReplicaMachine {
     }
 
     private func isHolder(_ peer: PeerID, _ slot: Slot) -> Bool {
-        contents[slot.index] == .complete && placement.peers(of: slot, copies: copiesMax).contains(peer)
+        let list = placement.peers(of: slot, copies: voters)
+        return (contents[slot.index] == .complete && placement.peers(of: slot, copies: copiesMax).contains(peer))
+            || (list.contains(me) && list.contains(peer))
     }
 
-    /// The next slots that this peer owns, so many that all had their turn within a cycle.
-    private mutating func nextOwned() -> [Slot] {
+    /// Whom this peer compares a slot with when its turn comes. Who does not vote yet compares nothing: the shell sees to that.
+    private func partners(of slot: Slot) -> [PeerID] {
+        let list = placement.peers(of: slot, copies: voters)
+        let behind = list.firstIndex(of: me).map { Array(list[($0 + 1)...]) } ?? []
+        guard placement.owner(of: slot) == me, contents[slot.index] == .complete, !claiming.contains(slot) else { return behind }
+        return behind + placement.peers(of: slot, copies: copiesMax).filter { $0 != me }
+    }
+
+    /// The next slots, so many that all had their turn within a cycle.
+    private mutating func nextSlots() -> [Slot] {
         let rounds = max(1, configuration.repairCycle.nanosecondsSaturating / max(1, configuration.repairEvery.nanosecondsSaturating))
-        let steps = (Slot.count + Int(clamping: rounds) - 1) / Int(clamping: rounds)
-        var slots: [Slot] = []
-        for step in 0..<min(steps, Slot.count) {
-            guard let slot = Slot(index: (repairHand + step) % Slot.count) else { continue }
-            if placement.owner(of: slot) == me, contents[slot.index] == .complete, !claiming.contains(slot) { slots.append(slot) }
-        }
-        repairHand = (repairHand + steps) % Slot.count
-        return slots
+        let steps = min(Slot.count, (Slot.count + Int(clamping: rounds) - 1) / Int(clamping: rounds))
+        defer { repairHand = (repairHand + steps) % Slot.count }
+        return (0..<steps).compactMap { Slot(index: (repairHand + $0) % Slot.count) }
     }
 
     mutating func compared(_ buckets: [BucketIndex], with peer: PeerID, isSecond: Bool, _ answer: Answer) {

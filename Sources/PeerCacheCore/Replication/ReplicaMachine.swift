@@ -17,8 +17,10 @@ package struct ReplicaMachine: Sendable {
     let configuration: ReplicaConfiguration
     var placement = Placement.empty
     var present: [PeerID] = []
-    /// Different numbers of copies of the caches here, ascending.
+    /// Different numbers of copies of the fast caches here, ascending.
     var copies: [Int] = []
+    /// The most voters of a strict cache here. They are compared; what they hold and say is the ``VoterMachine``'s.
+    var voters = 0
 
     /// Slots that some cache has here by the placement.
     var wanted = SlotSet()
@@ -89,7 +91,9 @@ package struct ReplicaMachine: Sendable {
     package mutating func handle(_ input: Input, now time: Instant, into effects: inout [Effect]) {
         now = max(now, time)
         switch input {
-        case .placement(let placement, let present, let copies): replace(placement, present, copies, &effects)
+        case .placement(let placement, let present, let copies, let voters):
+            self.voters = voters
+            replace(placement, present, copies, &effects)
         case .answered(let id, let answer): answered(id, answer, &effects)
         case .returned: returned(&effects)
         case .tick: break
@@ -117,7 +121,11 @@ package struct ReplicaMachine: Sendable {
     }
 
     /// Whether a slot may be compared: all that there is is here.
-    package func isComplete(_ slot: Slot) -> Bool { contents[slot.index] == .complete }
+    /// - Parameter isVoting: this peer votes on the slot.
+    package func isComparable(_ slot: Slot, isVoting: Bool) -> Bool {
+        // What is being gathered for fast caches may be outdated, and a repair would spread it.
+        contents[slot.index] == .complete || (isVoting && contents[slot.index] == .absent)
+    }
 
     /// Who to ask for a key of a slot that is not complete here: the last owner that holds all that there was, and all that took writes
     /// since. What any of them dropped or removed counts against what the others hold.

@@ -114,8 +114,9 @@ extension ReplicaMachine {
     package typealias CallID = UInt64
 
     package enum Input: Sendable {
-        /// Another placement, or other caches. `present` are the members that can be asked, without this peer, in order of their ids.
-        case placement(Placement, present: [PeerID], copies: [Int])
+        /// Another placement, or other caches. `present` are the members that can be asked, without this peer, in order of their ids;
+        /// `copies` those of fast caches, `voters` the most of a strict one.
+        case placement(Placement, present: [PeerID], copies: [Int], voters: Int = 0)
         /// Each ``Effect/call(_:_:to:)`` gets exactly one.
         case answered(CallID, Answer)
         /// Others held this peer for dead and may have owned its slots.

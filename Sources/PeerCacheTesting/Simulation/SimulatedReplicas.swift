@@ -316,7 +316,7 @@ package struct SimulatedReplicas {
                 guard let others = try? PageReader.compare(bytes) else { return nil }
                 let machine = peers[index].machine
                 return PageWriter.differences(
-                    peers[index].store.differences(from: others, now: tick(index)) { machine.isComplete($0) })
+                    peers[index].store.differences(from: others, now: tick(index)) { machine.isComparable($0, isVoting: false) })
             }
         }
     }

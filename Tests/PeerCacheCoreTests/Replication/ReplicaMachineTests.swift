@@ -138,4 +138,37 @@ import Testing
         let asked = bench.takeCalls().filter { $0.peer == other }.compactMap { claimed($0.question) }
         #expect(asked.contains(slots(of: me, three)) != hasLeft)
     }
+
+    /// Within a cycle each voter compares what it votes on with those behind it in the list.
+    @Test func votersCompareWhatTheyVoteOn() throws {
+        let four = try placement([me, other, third, Self.peer(4)], digest: 1), ids = four.members.map(\.id), times = ReplicaConfiguration()
+        var compared: [Slot: Set<[PeerID]>] = [:]
+        for id in ids {
+            var bench = Bench(id)
+            bench.handle(.placement(four, present: ids.filter { $0 != id }, copies: [], voters: 3))
+            for _ in 0..<Int(times.repairCycle / times.repairEvery) {
+                for call in bench.takeCalls() {
+                    guard case .compare(let buckets) = call.question else { continue }
+                    for bucket in buckets { Slot(index: bucket.slot).map { _ = compared[$0, default: []].insert([id, call.peer]) } }
+                    bench.handle(.answered(call.id, .differ([])), after: 0)
+                }
+                bench.handle(.tick, after: 1_000)
+            }
+        }
+        for slot in (0..<Slot.count).compactMap(Slot.init(index:)) {
+            let voters = four.peers(of: slot, copies: 3)
+            #expect(compared[slot] == [[voters[0], voters[1]], [voters[0], voters[2]], [voters[1], voters[2]]])
+        }
+    }
+
+    /// What is being gathered for fast caches may be outdated: it is not compared for the sake of strict ones.
+    @Test func onlyWhatIsSettledIsCompared() throws {
+        var bench = Bench(me)
+        let two = try placement([me, other], digest: 1), slot = try #require(slots(of: me, two).slots.first)
+        #expect(bench.machine.isComparable(slot, isVoting: true) && !bench.machine.isComparable(slot, isVoting: false))
+        bench.handle(.placement(two, present: [other], copies: [1], voters: 2))
+        #expect(!bench.machine.isComparable(slot, isVoting: true))
+        for call in bench.takeCalls() { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
+        #expect(bench.machine.isComparable(slot, isVoting: false))
+    }
 }

@@ -126,4 +126,28 @@ import Testing
             }
         }
     }
+
+    /// A voter that missed writes has them later though nobody reads; what it has dropped, or something newer, does not come back.
+    @Test func aVoterThatMissedWritesIsRepaired() async throws {
+        try await withStrictCluster(of: 3) { peers, caches in
+            let cores = caches.map(\.core), late = cores[2]
+            let hashes = (0..<40).map { cores[0].hash($0.keyBytes) }
+            for (key, hash) in hashes.enumerated() {
+                let stamp = peers[0].core.mint(above: .zero)
+                for core in cores.prefix(2) {
+                    key.keyBytes.withUnsafeBytes {
+                        _ = core.store(.value(.init(string: "value \(key)"), ttl: nil, isFill: false), $0, hash, stamp)
+                    }
+                }
+                if key.isMultiple(of: 4) { late.peer.store.raiseFloor(of: BucketIndex(hash: hash), to: stamp) }
+                peers[key % 2].core.replicator.missed(hash, by: peers[2].core.me)
+            }
+            let dropped = Set(stride(from: 0, to: 40, by: 4).map { BucketIndex(hash: hashes[$0]) })
+            func isHeld(_ key: Int) -> Bool { late.held(key.keyBytes, hashes[key]) != nil }
+            try await eventually("repaired") { hashes.indices.allSatisfy { isHeld($0) || dropped.contains(BucketIndex(hash: hashes[$0])) } }
+            for key in stride(from: 0, to: 40, by: 4) { #expect(!isHeld(key)) }
+            #expect(peers.prefix(2).reduce(0) { $0 + $1.core.counters.value(.bucketsRepaired) } > 0)
+            #expect(late.counters.value(.served) == 0)
+        }
+    }
 }
