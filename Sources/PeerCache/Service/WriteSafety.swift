@@ -7,9 +7,12 @@ internal import Synchronization
 final class WriteSafety: Sendable {
     private let progress = Lock(CopyProgress())
     private let journal: Lock<CallerJournal>
-    /// A round, or a look at the journal, is under way.
-    private let isAsking = Atomic(false), isLooking = Atomic(false)
-    /// Entries that are told at a time, and how often one is tried, with pauses of 20 ms: a next owner first asks the former ones.
+    /// A round is under way.
+    private let isAsking = Atomic(false)
+    /// Owners of journal entries that are being asked, or replaced: one that is silent holds up no other.
+    private let looksAt = Lock<Set<PeerID>>([])  // asked for membership, never iterated
+    private static let looksMax = 8
+    /// Entries of an owner that are told at a time, and how often one is tried, with pauses of 20 ms: a next owner first asks the former ones.
     private static let replaysMax = 64, attemptsMax = 100
 
     /// - Parameter bytesMax: of the journal; at most 4 MiB are used.
@@ -70,19 +73,22 @@ final class WriteSafety: Sendable {
 
     /// Asks owners that are there how far they are, and tells the next owners of what those wrote that are gone.
     func look(_ core: PeerCore) {
-        let owners = journal.withLock { $0.owners }
-        guard !owners.isEmpty, !isLooking.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        let isStarted = core.tasks.start {
-            for owner in owners {
-                if core.table.routing.view?.member(owner)?.status.isPresent == true {
-                    if let clock = await core.copiedThrough(at: owner) { self.journal.withLock { $0.copied(through: clock, by: owner) } }
-                } else if let entries = self.journal.withLock({ $0.take(of: owner) }) {
-                    await self.replay(entries, core)
-                }
+        for owner in journal.withLock({ $0.owners }) {
+            guard looksAt.withLock({ $0.count < Self.looksMax && $0.insert(owner).inserted }) else { continue }
+            let isStarted = core.tasks.start {
+                await self.look(at: owner, core)
+                self.looksAt.withLock { _ = $0.remove(owner) }
             }
-            self.isLooking.store(false, ordering: .releasing)
+            if isStarted == nil { looksAt.withLock { _ = $0.remove(owner) } }
         }
-        if isStarted == nil { isLooking.store(false, ordering: .releasing) }
+    }
+
+    private func look(at owner: PeerID, _ core: PeerCore) async {
+        if core.table.routing.view?.member(owner)?.status.isPresent == true {
+            if let clock = await core.copiedThrough(at: owner) { journal.withLock { $0.copied(through: clock, by: owner) } }
+        } else if let entries = journal.withLock({ $0.take(of: owner) }) {
+            await replay(entries, core)
+        }
     }
 
     private func replay(_ entries: [CallerJournal.Entry], _ core: PeerCore) async {

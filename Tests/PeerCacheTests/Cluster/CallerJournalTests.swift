@@ -62,6 +62,36 @@ import Testing
         }
     }
 
+    /// An owner that acknowledges writes and then says nothing more, for as long as the caller would wait.
+    @Test func aSilentOwnerDoesNotHoldUpTheOthers() async throws {
+        try await withCluster(of: 2, configure: { $0.requestTimeout = .seconds(60) }) { peers in
+            let caches = try await caches(peers)
+            let written = Stamp(clock: ClusterClock.wallMilliseconds << 16, origin: 1)
+            try await ScriptedPeer.join(
+                peers[0], weight: 1, high: 0,
+                answer: { request, connection in
+                    guard request.kind == .set || request.kind == .inspect else { return false }
+                    var response = WireResponse(id: request.id, status: request.kind == .inspect ? .absent : .ok)
+                    if request.kind == .set { response.stamp = written }
+                    connection.respond(response)
+                    return true
+                }
+            ) { silent, _ in
+                try await eventually("all know the owner, and its slots are settled") {
+                    peers.allSatisfy { $0.snapshot().memberCount == 3 && $0.snapshot().slotsUnsettled == 0 }
+                }
+                let routing = peers[0].core.table.routing, hash = { caches[0].core.hash($0.keyBytes) } as (Int) -> UInt64
+                let its = try #require((0..<1_000).first { routing.owner(hash($0)) == silent.id })
+                // The copies of these are not at the silent one.
+                let theirs = (0..<1_000).filter { routing.holders(hash($0), copies: 2) == [peers[1].core.me, peers[0].core.me] }
+                try await caches[0].set(its, "v")
+                try await eventually("it is being asked") { silent.count(of: .readClock) > 0 }
+                for key in theirs.prefix(10) { try await caches[0].set(key, "v") }
+                try await eventually("the other owner has answered") { peers[0].snapshot().journalEntries == 1 }
+            }
+        }
+    }
+
     private func apply(_ key: Int, _ value: String, _ stamp: Stamp, over connection: PeerConnection) async throws {
         let deadline = ClusterClock.monotonicNanoseconds + 10_000_000_000
         let answer = await connection.call(deadlineNanoseconds: deadline) { id, frames in

@@ -12,12 +12,13 @@ final class ScriptedPeer: Sendable {
     /// Answers a request with more than a status; false: the script does.
     typealias Answer = @Sendable (WireRequest, PeerConnection) -> Bool
 
-    let id = PeerID(high: .random(in: 1 ... .max), low: .random(in: .min ... .max))
+    let id: PeerID
     private let transport: PeerTransport
     private let handler: Handler
     private let directory = ConnectionDirectory()
 
-    private init(seed: PeerAddress, weight: UInt16, script: @escaping Script, answer: @escaping Answer) throws {
+    private init(id: PeerID, seed: PeerAddress, weight: UInt16, script: @escaping Script, answer: @escaping Answer) throws {
+        self.id = id
         let configuration = testConfiguration()
         let security = HandshakeSecurity.sharedSecret(try KeyRing(current: ClusterSecret("a secret of the tests, long enough")))
         var record = MemberRecord(id: id, address: PeerAddress(host: "127.0.0.1", port: 0))
@@ -32,13 +33,16 @@ final class ScriptedPeer: Sendable {
     }
 
     /// Joins a peer's cluster while `body` runs. With a weight it owns keys.
+    /// - Parameter high: of its id; a low one comes first.
     static func join(
-        _ peer: CachePeer, weight: UInt16, script: @escaping Script = { _ in nil }, answer: @escaping Answer = { _, _ in false },
+        _ peer: CachePeer, weight: UInt16, high: UInt64 = .random(in: 1 ... .max), script: @escaping Script = { _ in nil },
+        answer: @escaping Answer = { _, _ in false },
         _ body: (ScriptedPeer, PeerConnection) async throws -> Void
     ) async throws {
         let address = try #require(peer.address.flatMap { PeerAddress($0) })
         let peerID = try #require(PeerID(peer.id))
-        let scripted = try ScriptedPeer(seed: address, weight: weight, script: script, answer: answer)
+        let scripted = try ScriptedPeer(
+            id: PeerID(high: high, low: .random(in: .min ... .max)), seed: address, weight: weight, script: script, answer: answer)
         let transport = scripted.transport
         _ = try await transport.start()
         let discovery = Task { await transport.run() }
