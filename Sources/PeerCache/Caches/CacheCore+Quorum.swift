@@ -91,7 +91,7 @@ extension CacheCore {
                 switch outcome {
                 case .hit, .miss: return (outcome, routing.digest)
                 case .cancelled: throw CancellationError()
-                case .noQuorum, .stored: break
+                case .noQuorum, .stored, .forgotten: break
                 }
             }
             guard ClusterClock.monotonicNanoseconds < deadline else { return nil }
@@ -200,6 +200,11 @@ extension CacheCore {
                 case .stored(let stamp):
                     dropNear(key, hash, below: stamp)
                     return stamp
+                case .forgotten:
+                    throw PeerCacheError(
+                        .indeterminate,
+                        "cache \"\(name)\": fewer than \(scheme.ackedBy) of the key's voters have room for the value; what was held before is "
+                            + "gone, and the value may be read or not")
                 case .noQuorum(let minted): stamp = minted ?? stamp
                 case .cancelled: throw CancellationError()
                 case .hit, .miss: break
@@ -211,7 +216,7 @@ extension CacheCore {
                     .indeterminate,
                     "fewer than \(scheme.ackedBy) voters confirmed the write in time; it may take effect now, later or never")
             }
-            // The peers do not agree on the voters yet, or some cannot keep the value.
+            // The peers do not agree on the voters yet.
             try await Task.sleep(for: pause)
             pause = min(pause * 2, Self.pauseMax)
         }

@@ -10,6 +10,8 @@ final class QuorumCall: Sendable {
         /// No value; the highest stamp that voters told.
         case miss(guard: Stamp)
         case stored(Stamp)
+        /// Too many voters cannot keep what was written, and will not under this placement.
+        case forgotten(Stamp)
         /// Too few voters, or the placement has changed; the stamp, if one was minted.
         case noQuorum(Stamp?)
         case cancelled(Stamp?)
@@ -141,6 +143,7 @@ final class QuorumCall: Sendable {
         case .wait: return .wait
         case .done(let stamp): return .finish(.stored(stamp))
         case .noQuorum: return .finish(.noQuorum(write.stamp))
+        case .forgotten(let stamp): return .finish(.forgotten(stamp))
         }
     }
 
@@ -245,7 +248,7 @@ final class QuorumCall: Sendable {
                 let isTombstone = if case .tombstone = content { true } else { false }
                 switch status {
                 case .ok, .superseded: write.acked(voter)
-                case .forgotten where isTombstone: write.acked(voter)
+                case .forgotten: if isTombstone { write.acked(voter) } else { write.forgot(voter) }
                 default: write.refused(voter)
                 }
                 state.work = .write(write, content)

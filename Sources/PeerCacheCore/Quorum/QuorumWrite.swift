@@ -14,14 +14,17 @@ package struct QuorumWrite: Sendable {
         case done(Stamp)
         /// Too few can answer; the write may have taken effect if a stamp was minted.
         case noQuorum
+        /// So many voters can never hold this write that it is of no use to send it again under this placement.
+        case forgotten(Stamp)
     }
 
     private enum Voter: Sendable { case unasked, asked, silent, answered }
+    private enum Ack: Sendable { case none, refused, forgotten, given }
 
     private let scheme: QuorumScheme
     private var voters: [Voter]
     private var highest = Stamp.zero
-    private var acks: [Bool?]
+    private var acks: [Ack]
     private var isWritten = false
     /// Minted, once and for ever.
     package private(set) var stamp: Stamp?
@@ -31,7 +34,7 @@ package struct QuorumWrite: Sendable {
         self.scheme = scheme
         self.voters = Array(repeating: .unasked, count: max(0, voters))
         self.stamp = stamp
-        acks = Array(repeating: nil, count: max(0, voters))
+        acks = Array(repeating: .none, count: max(0, voters))
     }
 
     /// A guard came.
@@ -49,10 +52,15 @@ package struct QuorumWrite: Sendable {
     package mutating func minted(_ stamp: Stamp) { self.stamp = self.stamp ?? stamp }
 
     /// A voter has taken the content in, or has something newer.
-    package mutating func acked(_ voter: Int) { if acks.indices.contains(voter) { acks[voter] = true } }
+    package mutating func acked(_ voter: Int) { if acks.indices.contains(voter) { acks[voter] = .given } }
 
-    /// A voter has not.
-    package mutating func refused(_ voter: Int) { if acks.indices.contains(voter), acks[voter] == nil { acks[voter] = false } }
+    /// A voter has not, and may when it is asked again.
+    package mutating func refused(_ voter: Int) { note(.refused, voter) }
+
+    /// A voter cannot keep the content. That is final: its floor is at the stamp, which stays the same.
+    package mutating func forgot(_ voter: Int) { note(.forgotten, voter) }
+
+    private mutating func note(_ ack: Ack, _ voter: Int) { if acks.indices.contains(voter), acks[voter] == .none { acks[voter] = ack } }
 
     /// Asks everybody else now: somebody takes long.
     package mutating func hurry() -> Step { stamp == nil ? take(voters.count) : .wait }
@@ -65,8 +73,10 @@ package struct QuorumWrite: Sendable {
                 isWritten = true
                 return .write(stamp)
             }
-            if acks.count(where: { $0 == true }) >= scheme.ackedBy { return .done(stamp) }
-            return acks.count(where: { $0 != false }) < scheme.ackedBy ? .noQuorum : .wait
+            let given = acks.count { $0 == .given }, forgotten = acks.count { $0 == .forgotten }
+            if given >= scheme.ackedBy { return .done(stamp) }
+            if acks.count - forgotten < scheme.ackedBy { return .forgotten(stamp) }
+            return given + acks.count { $0 == .none } < scheme.ackedBy ? .noQuorum : .wait
         }
         let answers = voters.count { $0 == .answered }
         if answers >= scheme.readFrom { return .mint(above: highest) }

@@ -258,8 +258,7 @@ extension SimulatedQuorum {
         case .noQuorum:
             operations[id].isVoid = true
             return false
-        case .write, .done: return false
-        case .wait: return false
+        case .write, .done, .forgotten, .wait: return false
         }
         return true
     }
@@ -310,6 +309,9 @@ extension SimulatedQuorum {
         case .noQuorum:
             if case .load = operations[id].work { return false }  // only under the placement of its lease
             schedule(.again(id, attempt: operations[id].attempt), at: now + 8_000_000)
+            return false
+        case .forgotten:
+            if case .write = operations[id].work { giveUp(id) }
             return false
         }
         return true
@@ -365,13 +367,12 @@ extension SimulatedQuorum {
             operations[id].progress = .reading(read)
         case .writing(var write):
             guard write.stamp == stamp || scenario.mutant == .acksSurviveRestart else { return }
-            let counts =
-                switch result {
-                case .stored, .superseded: true
-                case .forgotten: operations[id].content.value == nil || scenario.mutant == .countsForgottenAcks
-                case .notHolder, nil: false
-                }
-            if counts { write.acked(attempt.voter) } else { write.refused(attempt.voter) }
+            switch result {
+            case .stored, .superseded: write.acked(attempt.voter)
+            case .forgotten where operations[id].content.value == nil || scenario.mutant == .countsForgottenAcks: write.acked(attempt.voter)
+            case .forgotten: write.forgot(attempt.voter)
+            case .notHolder, nil: write.refused(attempt.voter)
+            }
             operations[id].progress = .writing(write)
         case .idle, .loading, .leasing: return
         }

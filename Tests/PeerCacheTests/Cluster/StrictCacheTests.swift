@@ -150,4 +150,25 @@ import Testing
             #expect(late.counters.value(.served) == 0)
         }
     }
+
+    /// What voters answered for good is not asked again until the deadline.
+    @Test func aValueThatVotersCannotKeepEndsTheWrite() async throws {
+        try await withCluster(
+            of: 3,
+            configure: {
+                $0.minimumPeers = 2
+                $0.requestTimeout = .milliseconds(500)
+            }
+        ) { peers in
+            var options = options
+            options.memoryMax = .megabytes(1)
+            let caches = peers.map { $0.cache("strict", key: Int.self, value: String.self, options: options) }
+            try await eventually("all vote") { isVoting(peers) }
+            try await caches[0].set(1, "small")
+            let before = peers[0].core.counters.value(.copiesSent)
+            try await expectError(.indeterminate) { try await caches[0].set(1, String(repeating: "x", count: 1_200_000)) }
+            #expect(peers[0].core.counters.value(.copiesSent) == before + 2)
+            #expect(try await caches[1].get(1) == nil)
+        }
+    }
 }
