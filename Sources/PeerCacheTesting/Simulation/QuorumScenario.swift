@@ -40,6 +40,8 @@ package struct QuorumScenario: Sendable {
     package var span: Int
     /// Of 1,000 operations, followed by an eviction.
     package var evictions: Int
+    /// Of 1,000 operations, followed by a repair among voters.
+    package var repairs: Int
     /// Of 1,000 writes at a voter, those for which it has no room.
     package var refusals: Int
     /// Of 1,000 writes, those with a ttl.
@@ -85,6 +87,7 @@ package struct QuorumScenario: Sendable {
         loads = profile == .lease || (all && draw([0, 1]) == 1)
         membershipChanges = crashes || splits ? draw([1, 2, 3, 4]) : 0
         skew = draw([0, 20, 400, 4_000])
+        repairs = draw([0, 300, 600])
     }
 }
 

@@ -3,7 +3,7 @@ package import PeerCacheCore
 /// A strict cache whose schedule a test writes out: nothing arrives and no time passes but what the test lets. Stores, machines, reads and
 /// writes are the library's own, as in ``SimulatedQuorum``.
 package struct QuorumStage {
-    package enum Kind: Sendable { case seal, sealed, pull, page, ask, told, apply, applied }
+    package enum Kind: Sendable { case seal, sealed, pull, page, ask, told, apply, applied, repair }
 
     /// A message on its way.
     package struct Envelope: Sendable {
@@ -221,6 +221,7 @@ extension QuorumStage.Envelope {
         case .told(let attempt, _, _): (kind, operation) = (.told, attempt.operation)
         case .apply(let attempt, _, _, _): (kind, operation) = (.apply, attempt.operation)
         case .applied(let attempt, _, _): (kind, operation) = (.applied, attempt.operation)
+        case .compare, .compared, .ship: kind = .repair
         }
     }
 }

@@ -35,12 +35,15 @@ extension SimulatedQuorum {
         switch message {
         case .seal(let id, let bytes): send(to, from, .sealed(id, answer(to, bytes, from: from)))
         case .sealed(let id, let bytes): sealed(to, id, bytes)
-        case .pull(let id, let pull): send(to, from, .page(id, pull, peers[to].store.page(pull, now: tick(to)) { _ in [99] }))
+        case .pull(let id, let pull): send(to, from, .page(id, pull, page(to, pull)))
         case .page(let id, let pull, let bytes): took(to, id, pull, bytes)
         case .ask(let attempt, let key, let wantsValue): ask(to, from, attempt, key, wantsValue)
         case .told(let attempt, let answer, let value): told(attempt, answer, value: value)
         case .apply(let attempt, let key, let stamp, let content): apply(to, from, attempt, key, stamp, content)
         case .applied(let attempt, let stamp, let result): applied(attempt, stamp, result)
+        case .compare(let pull): send(to, from, .compared(pull, page(to, pull)))
+        case .compared(let pull, let bytes): compared(to, with: from, pull, bytes)
+        case .ship(let key, let stamp, let content): shipped(to, key, stamp, content)
         }
     }
 

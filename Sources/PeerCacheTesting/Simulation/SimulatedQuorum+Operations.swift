@@ -64,6 +64,7 @@ extension SimulatedQuorum {
             operations[id].work = .write(value == nil ? nil : (rows[key] + 1) * 64)
         }
         if Int.random(in: 0..<1_000, using: &random) < scenario.evictions { evict() }
+        if scenario.repairs > 0, Int.random(in: 0..<1_000, using: &random) < scenario.repairs { repair() }
         begin(id, at: caller)
     }
 

@@ -57,13 +57,18 @@ extension SimulatedQuorum {
         step(index, .answered(id, .sealed(answer)))
     }
 
+    func page(_ index: Int, _ pull: PullRequest) -> [UInt8]? { peers[index].store.page(pull, now: tick(index)) { _ in [99] } }
+
+    func context(_ index: Int) -> PageContext {
+        PageContext(
+            cache: { _ in CacheIndex(0) }, holds: { _, _ in true }, hash: { [secret] in Self.hash($1, secret: secret) },
+            accepts: { _ in true }, now: tick(index))
+    }
+
     mutating func took(_ index: Int, _ id: VoterMachine.CallID, _ pull: PullRequest, _ bytes: [UInt8]?) {
         guard peers[index].machine.expects(id) else { return }
         guard let bytes else { return step(index, .answered(id, .none)) }
-        let context = PageContext(
-            cache: { _ in CacheIndex(0) }, holds: { _, _ in true }, hash: { [secret] in Self.hash($1, secret: secret) },
-            accepts: { _ in true },
-            now: tick(index))
+        let context = context(index)
         let isDoubtful = scenario.mutant != .blindFloorMerge
         let page = bytes.withUnsafeBytes { try? peers[index].store.takeIn($0, asked: pull, isDoubtful: isDoubtful, context) }
         guard let page else {
@@ -150,7 +155,7 @@ extension SimulatedQuorum {
     }
 
     /// While a peer holds a slot, what it knows never gets older (`CONTRACT.md` P2).
-    private mutating func check(_ index: Int, _ key: Int) {
+    mutating func check(_ index: Int, _ key: Int) {
         let stamp = guardStamp(index, key)
         if let before = peers[index].guards[key], before > stamp {
             problem = "peer \(index) knew \(before) of key \(key), and now \(stamp)"

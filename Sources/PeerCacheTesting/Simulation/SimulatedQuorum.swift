@@ -49,6 +49,8 @@ package struct SimulatedQuorum {
         case told(Attempt, QuorumRead.Answer?, value: Int?)
         case apply(Attempt, key: Int, Stamp, Content)
         case applied(Attempt, Stamp, WriteResult?)
+        case compare(PullRequest), compared(PullRequest, [UInt8]?)
+        case ship(key: Int, Stamp, Content)
     }
 
     typealias OperationID = Int
