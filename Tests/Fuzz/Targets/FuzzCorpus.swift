@@ -17,7 +17,7 @@ enum FuzzCorpus {
             let frames = (0..<3).flatMap { _ in SampleFrame.bytes(of: [samples.message(using: &random)]) }
             try write(.splitter, number, (0..<16).map { _ in UInt8(truncatingIfNeeded: random.next() % 64) } + frames, folder)
         }
-        for target in [FuzzTarget.samples, .outbound, .assembly, .gossip, .requestTable] {
+        for target in [FuzzTarget.samples, .outbound, .assembly, .gossip, .requestTable, .slots] {
             for number in 0..<16 {
                 try write(target, number, (0..<20 * (1 + number)).map { _ in UInt8(truncatingIfNeeded: random.next()) }, folder)
             }

@@ -5,7 +5,7 @@ import WireSamples
 
 /// What is fuzzed. The first byte of an input chooses; `PEERCACHE_FUZZ_TARGET` fixes the choice.
 enum FuzzTarget: UInt8, CaseIterable {
-    case frame, samples, splitter, outbound, handshake, assembly, gossip, requestTable
+    case frame, samples, splitter, outbound, handshake, assembly, gossip, requestTable, slots
 
     func run(_ bytes: ArraySlice<UInt8>) {
         switch self {
@@ -17,6 +17,7 @@ enum FuzzTarget: UInt8, CaseIterable {
         case .assembly: Self.assembly(FuzzInput(bytes))
         case .gossip: GossipFuzz.run(FuzzInput(bytes))
         case .requestTable: Self.requestTable(FuzzInput(bytes))
+        case .slots: SlotsFuzz.run(FuzzInput(bytes))
         }
     }
 
