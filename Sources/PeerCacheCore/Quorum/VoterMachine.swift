@@ -51,6 +51,7 @@ package struct VoterMachine: Sendable {
 
     // What was lost.
     var queryAt: Instant?
+    var timesQueried = 0
 
     var calls: [CallID: Call] = [:]  // looked up, never iterated but for its values' sets
     var lastCall: CallID = 0
