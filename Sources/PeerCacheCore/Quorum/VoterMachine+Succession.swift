@@ -207,6 +207,9 @@ extension VoterMachine {
             let sealed = all.filter { told[$0]?.sealed.contains(slot) == true }
             return sealed.count + 1 >= scheme.votersMin ? fetch(slot, from: sealed, &effects) : ()
         }
+        guard hasGathered || all.allSatisfy({ $0 == me || told[$0]?.sealed.contains(slot) == true || !present.contains($0) }) else {
+            return
+        }
         fetchesAll.insert(slot)
         let voters = all.filter { told[$0]?.voting.contains(slot) == true }
         if voters.count >= scheme.readFrom {
@@ -230,6 +233,15 @@ extension VoterMachine {
         effects += [.forget(slot), .adopt(slot)]
         founding.insert(slot)
         vote(slot)
+    }
+
+    private var hasGathered: Bool { now - enteredAt >= configuration.gatherFor }
+
+    /// Votes without those that have not answered.
+    mutating func goOn(_ effects: inout [Effect]) {
+        guard !hasGoneOn, hasGathered else { return }
+        hasGoneOn = true
+        for slot in silent.slots { evaluate(slot, &effects) }
     }
 
     mutating func vote(_ slot: Slot) {

@@ -41,6 +41,8 @@ package struct VoterMachine: Sendable {
     var retryAt = SortedMap<PeerID, Instant>()
     var askAgainAt: Instant?
     var timesAsked = 0
+    /// Whoever has not answered under this placement is waited for no more.
+    var hasGoneOn = false
 
     // What is fetched before a vote.
     /// Slots of which all is fetched that anybody knows.
@@ -109,6 +111,7 @@ package struct VoterMachine: Sendable {
         case .tick:
             resetSilent(&effects)
             askAgain()
+            goOn(&effects)
         }
         ask(&effects)
         fetch(&effects)
@@ -176,6 +179,7 @@ package struct VoterMachine: Sendable {
         placement = next
         (entered, enteredAt) = (now.hlc, now)
         askAgainAt = now + configuration.askAgainEvery
+        hasGoneOn = configuration.gatherFor <= .zero
         voting = SlotSet()
         knowing = SlotSet()
         founding = SlotSet()

@@ -124,6 +124,9 @@ package struct VoterConfiguration: Hashable, Sendable {
     package var resetAfter: Duration?
     /// A peer that did not answer is asked again after so long.
     package var retryAfter: Duration = .milliseconds(100)
+    /// For so long after a change a peer does not vote before all voters have left their lists. Members come in quick succession, and lists in
+    /// which somebody voted cost their successors more.
+    package var gatherFor: Duration = .milliseconds(300)
     /// As long as there are slots without a vote, their peers are asked so often.
     package var askAgainEvery: Duration = .milliseconds(250)
     /// Whoever lost a slot, or is the first to vote, asks its voters so often whether they vote.

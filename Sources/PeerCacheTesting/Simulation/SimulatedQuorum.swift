@@ -205,6 +205,7 @@ package struct SimulatedQuorum {
         configuration.retryAfter = .milliseconds(10)
         configuration.askAgainEvery = .milliseconds(40)
         configuration.queryEvery = .milliseconds(50)
+        configuration.gatherFor = scenario.seed % 2 == 0 ? .zero : .milliseconds(30)
         configuration.slotRange = (keys.first?.id.slot.index).map { $0..<$0 + 1 } ?? 0..<1
         configuration.mutant = scenario.mutant?.voter
         let cache = try store.register("c")

@@ -19,6 +19,14 @@ import Testing
         #expect(figures.writes > 0 && figures.hits > 0 && figures.votes > 0)
     }
 
+    /// Some founded, a placement of the same voters came and went, and a division: all are back, and all know that nothing is older.
+    @Test func aFoundingThatIsInterruptedTwiceGoesOn() throws {
+        var simulation = try SimulatedQuorum(QuorumScenario(seed: 35_299, profile: .split), placements: Self.placements.get())
+        try simulation.run()
+        #expect(simulation.problem == nil)
+        #expect(simulation.figures.silent == 0)
+    }
+
     @Test func theCheckerKnowsARegister() {
         typealias Event = RegisterHistory.Event
         func history(_ events: Event...) -> RegisterHistory {
