@@ -29,6 +29,17 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]),
+        // Counts allocations by taking the place of malloc.
+        .target(name: "CAllocations"),
+        .executableTarget(
+            name: "peercache-guard",
+            dependencies: [
+                "CAllocations",
+                .product(name: "PeerCache", package: "PeerCache"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
         .executableTarget(
             name: "peercache-sim",
             dependencies: [
