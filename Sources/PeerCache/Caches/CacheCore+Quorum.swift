@@ -73,31 +73,38 @@ extension CacheCore {
         return holders.contains(peer.me) ? [peer.me] + holders.filter { $0 != peer.me } : holders
     }
 
+    /// Tries with the voters of now, until there is a result or the time is over: then nil.
+    private func untilAgreed<R>(
+        _ scheme: QuorumScheme, _ hash: UInt64, deadline: Int64, _ attempt: (Routing, [PeerID]) async throws -> R?
+    ) async throws -> R? {
+        var pause = Self.pauseMin
+        while true {
+            let routing = peer.table.routing, voters = voters(hash, routing)
+            if peer.isObserver { await peer.reach(voters) }
+            if voters.count >= scheme.votersMin, let result = try await attempt(routing, voters) { return result }
+            guard ClusterClock.monotonicNanoseconds < deadline else { return nil }
+            // The peers do not agree on the voters yet.
+            try await Task.sleep(for: pause)
+            pause = min(pause * 2, Self.pauseMax)
+        }
+    }
+
     /// Reads until a quorum has answered.
     /// - Parameter answersMin: voters that must have answered before the key counts as missed.
     /// - Returns: nil when there was no quorum in time.
     private func readByQuorum(
         _ scheme: QuorumScheme, _ key: [UInt8], _ hash: UInt64, answersMin: Int, deadline: Int64
     ) async throws -> (outcome: QuorumCall.Outcome, placement: UInt64)? {
-        var pause = Self.pauseMin
-        while true {
-            let routing = peer.table.routing, voters = voters(hash, routing)
-            if peer.isObserver { await peer.reach(voters) }
-            if voters.count >= scheme.votersMin {
-                let read = QuorumRead(scheme, voters: voters.count, answersMin: answersMin)
-                let outcome = await QuorumCall(
-                    self, key, hash, .read(read), placement: routing.digest, voters: voters, deadline: deadline
-                ).run()
-                switch outcome {
-                case .hit, .miss: return (outcome, routing.digest)
-                case .cancelled: throw CancellationError()
-                case .noQuorum, .stored, .forgotten: break
-                }
+        try await untilAgreed(scheme, hash, deadline: deadline) { routing, voters in
+            let read = QuorumRead(scheme, voters: voters.count, answersMin: answersMin)
+            let outcome = await QuorumCall(
+                self, key, hash, .read(read), placement: routing.digest, voters: voters, deadline: deadline
+            ).run()
+            return switch outcome {
+            case .hit, .miss: (outcome, routing.digest)
+            case .cancelled: throw CancellationError()
+            case .noQuorum, .stored, .forgotten: nil
             }
-            guard ClusterClock.monotonicNanoseconds < deadline else { return nil }
-            // The peers do not agree on the voters yet.
-            try await Task.sleep(for: pause)
-            pause = min(pause * 2, Self.pauseMax)
         }
     }
 
@@ -186,40 +193,33 @@ extension CacheCore {
     /// As ``write(_:_:_:)``. One stamp for the whole write, whatever changes meanwhile.
     func writeByQuorum(_ scheme: QuorumScheme, _ key: [UInt8], _ hash: UInt64, _ content: Content) async throws -> Stamp {
         let deadline = quorumDeadline
-        var stamp: Stamp?
-        var pause = Self.pauseMin
-        while true {
-            let routing = peer.table.routing, voters = voters(hash, routing)
-            if peer.isObserver { await peer.reach(voters) }
-            if voters.count >= scheme.votersMin {
-                let write = QuorumWrite(scheme, voters: voters.count, stamp: stamp)
-                let outcome = await QuorumCall(
-                    self, key, hash, .write(write, content), placement: routing.digest, voters: voters, deadline: deadline
-                ).run()
-                switch outcome {
-                case .stored(let stamp):
-                    dropNear(key, hash, below: stamp)
-                    return stamp
-                case .forgotten:
-                    throw PeerCacheError(
-                        .indeterminate,
-                        "cache \"\(name)\": fewer than \(scheme.ackedBy) of the key's voters have room for the value; what was held before is "
-                            + "gone, and the value may be read or not")
-                case .noQuorum(let minted): stamp = minted ?? stamp
-                case .cancelled: throw CancellationError()
-                case .hit, .miss: break
-                }
-            }
-            guard ClusterClock.monotonicNanoseconds < deadline else {
-                if stamp == nil { throw noQuorum("write") }
+        var minted: Stamp?
+        let stored = try await untilAgreed(scheme, hash, deadline: deadline) { routing, voters -> Stamp? in
+            let write = QuorumWrite(scheme, voters: voters.count, stamp: minted)
+            let outcome = await QuorumCall(
+                self, key, hash, .write(write, content), placement: routing.digest, voters: voters, deadline: deadline
+            ).run()
+            switch outcome {
+            case .stored(let stamp): return stamp
+            case .forgotten:
                 throw PeerCacheError(
                     .indeterminate,
-                    "fewer than \(scheme.ackedBy) voters confirmed the write in time; it may take effect now, later or never")
+                    "cache \"\(name)\": fewer than \(scheme.ackedBy) of the key's voters have room for the value; what was held before is "
+                        + "gone, and the value may be read or not")
+            case .noQuorum(let stamp): minted = stamp ?? minted
+            case .cancelled: throw CancellationError()
+            case .hit, .miss: break
             }
-            // The peers do not agree on the voters yet.
-            try await Task.sleep(for: pause)
-            pause = min(pause * 2, Self.pauseMax)
+            return nil
         }
+        if let stored {
+            dropNear(key, hash, below: stored)
+            return stored
+        }
+        if minted == nil { throw noQuorum("write") }
+        throw PeerCacheError(
+            .indeterminate,
+            "fewer than \(scheme.ackedBy) voters confirmed the write in time; it may take effect now, later or never")
     }
 
     private func noQuorum(_ what: String) -> PeerCacheError {
