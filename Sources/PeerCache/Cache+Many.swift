@@ -3,12 +3,21 @@ internal import PeerCacheCore
 internal import PeerCacheTransport
 
 extension Cache {
-    private struct Wanted: Sendable {
-        let key: Key
-        let bytes: [UInt8]
-        let hash: UInt64
-        /// Of the near store, from before the search.
-        let token: NearStore.Token?
+    /// Keys of one request, their bytes one after another.
+    private struct Batch: Sendable {
+        struct Entry: Sendable {
+            let key: Key
+            /// Of its bytes, which begin where those of the entry before end.
+            let end: Int
+            let hash: UInt64
+            /// Of the near store, from before the search.
+            let token: NearStore.Token?
+        }
+        let owner: PeerID
+        var entries: [Entry] = []
+        var bytes: [UInt8] = []
+
+        func bytes(_ index: Int) -> Range<Int> { (index == 0 ? 0 : entries[index - 1].end)..<entries[index].end }
     }
 
     /// Loads and single requests that one `getMany` has under way at a time.
@@ -19,39 +28,45 @@ extension Cache {
     /// Own keys from the own store, others in one request per owner; what that leaves open is asked for one by one.
     func findMany(_ keys: [Key]) async throws -> [(Key, Value)] {
         var values: [(Key, Value)] = []
-        var single: [Wanted] = []
-        var byOwner: [PeerID: [Wanted]] = [:]
+        var single: [Key] = []
+        var batches: [Batch] = []
+        var lastBatch: [PeerID: Int] = [:]  // looked up, never iterated
         let routing = core.peer.table.routing
         for key in keys {
-            let bytes = key.keyBytes
-            guard bytes.count <= WireLimits.keyBytesMax else { try await prepare(bytes); continue }
-            let hash = core.hash(bytes)
-            let wanted = Wanted(key: key, bytes: bytes, hash: hash, token: core.nearToken(hash))
+            let (bytesCount, hash) = key.withKeyBytes { ($0.count, core.secret.hash($0)) }
+            guard bytesCount <= WireLimits.keyBytesMax else { try await prepare(key.keyBytes); continue }
             if core.scheme != nil {
-                single.append(wanted)
-            } else if let owner = routing.owner(wanted.hash), owner != core.peer.me {
-                byOwner[owner, default: []].append(wanted)
-            } else if core.isServing(hash), let found = core.heldForReader(bytes, hash),
-                let value = value(of: found, bytes, hash, token: wanted.token)
-            {
-                core.counters.add(.ownHits)
-                values.append((key, value))
+                single.append(key)
+            } else if let owner = routing.owner(hash), owner != core.peer.me {
+                if let last = lastBatch[owner], batches[last].entries.count < WireLimits.keysMax,
+                    batches[last].bytes.count + bytesCount <= Self.batchBytesMax
+                {
+                    add(key, hash, to: &batches[last])
+                } else {
+                    lastBatch[owner] = batches.count
+                    batches.append(Batch(owner: owner))
+                    add(key, hash, to: &batches[batches.count - 1])
+                }
             } else {
-                single.append(wanted)
+                let bytes = key.keyBytes, token = core.nearToken(hash)
+                if core.isServing(hash), let found = core.heldForReader(bytes, hash),
+                    let value = value(of: found, bytes, hash, token: token)
+                {
+                    core.counters.add(.ownHits)
+                    values.append((key, value))
+                } else {
+                    single.append(key)
+                }
             }
         }
-        var batches: [(PeerID, [Wanted])] = []
-        for (owner, wanted) in byOwner.sorted(by: { $0.key < $1.key }) {
-            for batch in Self.batches(of: wanted) { batches.append((owner, batch)) }
-        }
         if batches.count == 1, single.isEmpty {
-            let (found, open) = try await ask(batches[0].0, batches[0].1)
+            let (found, open) = try await ask(batches[0])
             return values + found + (try await findSingly(open))
         }
         return try await withThrowingTaskGroup(of: [(Key, Value)].self) { group in
-            for (owner, wanted) in batches {
+            for batch in batches {
                 group.addTask {
-                    let (found, open) = try await ask(owner, wanted)
+                    let (found, open) = try await ask(batch)
                     return found + (try await findSingly(open))
                 }
             }
@@ -62,83 +77,70 @@ extension Cache {
         }
     }
 
-    private static func batches(of wanted: [Wanted]) -> [[Wanted]] {
-        var batches: [[Wanted]] = [], bytes = 0
-        for wanted in wanted {
-            bytes += wanted.bytes.count + 8
-            if batches.isEmpty || bytes > batchBytesMax || (batches.last?.count ?? 0) >= WireLimits.keysMax {
-                batches.append([])
-                bytes = wanted.bytes.count + 8
-            }
-            batches[batches.count - 1].append(wanted)
+    private func add(_ key: Key, _ hash: UInt64, to batch: inout Batch) {
+        let start = batch.bytes.count
+        key.withKeyBytes { bytes in
+            batch.bytes.removeLast(batch.bytes.count - start)  // a key type of the user may call this twice
+            batch.bytes.append(contentsOf: bytes)
         }
-        return batches
+        batch.entries.append(.init(key: key, end: batch.bytes.count, hash: hash, token: core.nearToken(hash)))
     }
 
     /// One request. Returns what was answered and what must be asked for alone.
-    private func ask(_ owner: PeerID, _ wanted: [Wanted]) async throws -> (found: [(Key, Value)], open: [Wanted]) {
-        let answer = await core.peer.call(owner, patience: core.loadPatience) { id, milliseconds, frames in
+    private func ask(_ batch: Batch) async throws -> (found: [(Key, Value)], open: [Key]) {
+        let answer = await core.peer.call(batch.owner, patience: core.loadPatience) { id, milliseconds, frames in
             core.withRequest(.getMany, []) { request in
                 request.id = id
                 request.deadlineMilliseconds = milliseconds
                 if core.keepsNear { request.flags = .near }
-                Self.withPointers(to: wanted) { keys in
-                    request.keys = keys
+                batch.bytes.withUnsafeBytes { bytes in
+                    request.keys = batch.entries.indices.map { UnsafeRawBufferPointer(rebasing: bytes[batch.bytes($0)]) }
                     frames.append(request)
                 }
             }
         }
         if case .failure(.cancelled) = answer { throw CancellationError() }
-        guard case .success(let response) = answer, response.status == .ok, response.items.count == wanted.count else {
-            return ([], wanted)
+        guard case .success(let response) = answer, response.status == .ok, response.items.count == batch.entries.count else {
+            return ([], batch.entries.map(\.key))
         }
-        let isCacheable = core.keepsNear && core.peer.coherence.mayKeep(response.near, from: owner)
+        let isCacheable = core.keepsNear && core.peer.coherence.mayKeep(response.near, from: batch.owner)
         var found: [(Key, Value)] = []
-        var open: [Wanted] = []
-        for (wanted, item) in zip(wanted, response.items) {
+        found.reserveCapacity(batch.entries.count)
+        var open: [Key] = []
+        var hits: UInt64 = 0, misses: UInt64 = 0
+        for (index, item) in response.items.enumerated() {
+            let entry = batch.entries[index]
             switch item.status {
             case .ok:
                 let answer = Found(
                     bytes: item.value, object: nil, stamp: item.stamp, ttlMilliseconds: item.ttlMilliseconds, source: .peer,
                     isCacheable: isCacheable)
-                if let value = value(of: answer, wanted.bytes, wanted.hash, token: wanted.token) {
-                    core.counters.add(.peerHits)
-                    found.append((wanted.key, value))
+                let bytes = isCacheable ? Array(batch.bytes[batch.bytes(index)]) : []
+                if let value = value(of: answer, bytes, entry.hash, token: entry.token) {
+                    hits += 1
+                    found.append((entry.key, value))
                 } else {
-                    open.append(wanted)
+                    open.append(entry.key)
                 }
-            case .absent: core.counters.add(.misses)
-            default: open.append(wanted)
+            case .absent: misses += 1
+            default: open.append(entry.key)
             }
         }
+        core.counters.add(.peerHits, hits)
+        core.counters.add(.misses, misses)
         return (found, open)
     }
 
-    private func findSingly(_ wanted: [Wanted]) async throws -> [(Key, Value)] {
-        if wanted.isEmpty { return [] }
+    private func findSingly(_ keys: [Key]) async throws -> [(Key, Value)] {
+        if keys.isEmpty { return [] }
         return try await withThrowingTaskGroup(of: (Key, Value)?.self) { group in
             var values: [(Key, Value)] = []
-            for (index, wanted) in wanted.enumerated() {
+            for (index, key) in keys.enumerated() {
                 if index >= Self.singlesMax, let found = try await group.next() ?? nil { values.append(found) }
-                group.addTask { try await get(wanted.key).map { (wanted.key, $0) } }
+                group.addTask { try await get(key).map { (key, $0) } }
             }
             for try await found in group { if let found { values.append(found) } }
             return values
-        }
-    }
-
-    /// Pointers to all keys, valid during `body`: they lie in one block.
-    private static func withPointers(to wanted: [Wanted], _ body: ([UnsafeRawBufferPointer]) -> Void) {
-        var block: [UInt8] = []
-        block.reserveCapacity(wanted.reduce(0) { $0 + $1.bytes.count })
-        for wanted in wanted { block += wanted.bytes }
-        block.withUnsafeBytes { bytes in
-            var offset = 0
-            body(
-                wanted.map { wanted in
-                    defer { offset += wanted.bytes.count }
-                    return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + wanted.bytes.count])
-                })
         }
     }
 }

@@ -2,104 +2,54 @@ internal import NIOCore
 internal import PeerCacheCore
 internal import PeerCacheTransport
 
-/// Gathers the items of a `getMany` answer and sends it when the last is there. Values beyond what fits one frame are `deferred`: the caller
-/// asks for them alone.
-final class BatchAnswer: Sendable {
+/// The items of a `getMany` answer, their values in one block. Values beyond what fits one frame are `deferred`: the caller asks for them alone.
+struct BatchItems: Sendable {
     /// Bytes of values in one answer, so that it stays well below the frame's limit.
     static let valueBytesMax = 192 * 1024
 
     struct Item: Sendable {
         var status: ResponseStatus
-        var value = ByteBuffer()
+        /// Of the block.
+        var value = 0..<0
         var ttlMilliseconds: UInt64?
         var stamp = Stamp.zero
     }
-    fileprivate struct State {
-        var items: [Item?]
-        /// Items that are missing, and one for the request itself until it has been dispatched.
-        var missing: Int
-        var valueBytes = 0
-        /// For the whole answer: the lowest of its items'.
-        var near: UInt64?
-    }
-    private let state: Lock<State>
-    private let id: UInt64
-    private let connection: PeerConnection
+    private(set) var items: [Item] = []
+    private var block: [UInt8] = []
+    /// What the caller is told about near copies: the lowest of its items', as one that may not be kept speaks for all.
+    private var near: UInt64?
 
-    init(id: UInt64, count: Int, connection: PeerConnection) {
-        self.id = id
-        self.connection = connection
-        state = Lock(State(items: Array(repeating: nil, count: count), missing: count + 1))
+    init(count: Int) {
+        items.reserveCapacity(count)
+        block.reserveCapacity(count * 128)
     }
 
-    func fill(_ index: Int, _ value: RawSpan, stamp: Stamp, ttlMilliseconds: UInt64?) {
-        fill(
-            index, bytes: value.byteCount,
-            Item(status: .ok, ttlMilliseconds: ttlMilliseconds, stamp: stamp)
-        ) { value.withUnsafeBytes { ByteBuffer(bytes: $0) } }
+    mutating func append(_ status: ResponseStatus) { items.append(Item(status: status)) }
+
+    mutating func append(_ value: UnsafeRawBufferPointer, stamp: Stamp, ttlMilliseconds: UInt64?) {
+        append(.absent)
+        fill(items.count - 1, value, stamp: stamp, ttlMilliseconds: ttlMilliseconds)
     }
 
-    func fill(_ index: Int, _ result: Result<LoadOutcome, any Error>) {
-        switch result {
-        case .success(.value(let loaded)):
-            fill(
-                index, bytes: loaded.bytes.readableBytes, Item(status: .ok, ttlMilliseconds: loaded.ttlMilliseconds, stamp: loaded.stamp)
-            ) { loaded.bytes }
-        case .success(.absent): fill(index, Item(status: .absent))
-        // Asked for alone, the loader's error comes with its description.
-        case .failure(let error): fill(index, Item(status: ResponseStatus(error)))
-        }
+    mutating func fill(_ index: Int, _ status: ResponseStatus) { items[index] = Item(status: status) }
+
+    mutating func fill(_ index: Int, _ value: UnsafeRawBufferPointer, stamp: Stamp, ttlMilliseconds: UInt64?) {
+        guard block.count + value.count <= Self.valueBytesMax else { return items[index] = Item(status: .deferred) }
+        let start = block.count
+        block.append(contentsOf: value)
+        items[index] = Item(status: .ok, value: start..<block.count, ttlMilliseconds: ttlMilliseconds, stamp: stamp)
     }
 
-    func fill(_ index: Int, _ item: Item) {
-        let done = state.withLock { state -> State.Done? in
-            state.items[index] = item
-            return state.finishOne()
-        }
-        if let done { send(done.items, near: done.near) }
-    }
+    mutating func note(near number: UInt64) { near = min(near ?? .max, number) }
 
-    /// What the caller is told about near copies of a key; one that may not be kept speaks for all.
-    func note(near number: UInt64) { state.withLock { $0.near = min($0.near ?? .max, number) } }
-
-    /// All keys have been looked at.
-    func dispatched() {
-        let done = state.withLock { $0.finishOne() }
-        if let done { send(done.items, near: done.near) }
-    }
-
-    private func fill(_ index: Int, bytes: Int, _ item: Item, value: () -> ByteBuffer) {
-        let done = state.withLock { state -> State.Done? in
-            if state.valueBytes + bytes <= Self.valueBytesMax {
-                state.valueBytes += bytes
-                var item = item
-                item.value = value()
-                state.items[index] = item
-            } else {
-                state.items[index] = Item(status: .deferred)
-            }
-            return state.finishOne()
-        }
-        if let done { send(done.items, near: done.near) }
-    }
-
-    private func send(_ items: [Item?], near: UInt64) {
-        // The wire items point at the buffers' bytes, so all of them go into one block that lives during the call.
-        var block = ByteBuffer()
-        block.reserveCapacity(items.reduce(1) { $0 + ($1?.value.readableBytes ?? 0) })
-        for item in items { if let item { block.writeImmutableBuffer(item.value) } }
-        block.withUnsafeReadableBytes { bytes in
+    func send(_ id: UInt64, _ connection: PeerConnection) {
+        block.withUnsafeBytes { block in
             var response = WireResponse(id: id, status: .ok)
-            response.near = near
-            var offset = 0
+            response.near = near ?? 0
             response.items = items.map { item in
-                var wire = WireItem(status: item?.status ?? .absent)
-                guard let item else { return wire }
-                let count = item.value.readableBytes
-                wire.value = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count])
-                offset += count
-                wire.stamp = item.stamp
-                wire.ttlMilliseconds = item.ttlMilliseconds
+                var wire = WireItem(status: item.status)
+                wire.value = UnsafeRawBufferPointer(rebasing: block[item.value])
+                (wire.stamp, wire.ttlMilliseconds) = (item.stamp, item.ttlMilliseconds)
                 return wire
             }
             connection.respond(response)
@@ -107,12 +57,35 @@ final class BatchAnswer: Sendable {
     }
 }
 
-extension BatchAnswer.State {
-    fileprivate typealias Done = (items: [BatchAnswer.Item?], near: UInt64)
+/// A `getMany` answer of which some items are being loaded; sends it when the last is there.
+final class BatchAnswer: Sendable {
+    private let state: Lock<(items: BatchItems, missing: Int)>
+    private let id: UInt64
+    private let connection: PeerConnection
 
-    fileprivate mutating func finishOne() -> Done? {
-        missing -= 1
-        return missing == 0 ? (items, near ?? 0) : nil
+    /// - Parameter missing: items that are still to be filled.
+    init(id: UInt64, _ items: BatchItems, missing: Int, _ connection: PeerConnection) {
+        (self.id, self.connection) = (id, connection)
+        state = Lock((items, missing))
+    }
+
+    /// - Parameter near: see ``BatchItems/note(near:)``; nil: no near copies are kept.
+    func fill(_ index: Int, _ result: Result<LoadOutcome, any Error>, near: UInt64?) {
+        let done = state.withLock { state -> BatchItems? in
+            if let near { state.items.note(near: near) }
+            switch result {
+            case .success(.value(let loaded)):
+                loaded.bytes.withUnsafeReadableBytes {
+                    state.items.fill(index, $0, stamp: loaded.stamp, ttlMilliseconds: loaded.ttlMilliseconds)
+                }
+            case .success(.absent): state.items.fill(index, .absent)
+            // Asked for alone, the loader's error comes with its description.
+            case .failure(let error): state.items.fill(index, ResponseStatus(error))
+            }
+            state.missing -= 1
+            return state.missing == 0 ? state.items : nil
+        }
+        done?.send(id, connection)
     }
 }
 

@@ -180,33 +180,36 @@ final class RequestServer: PeerRequestHandler {
         guard cache.scheme == nil else { return refuse(request, .unsupported, connection) }  // asked for one by one
         let routing = peer.table.routing
         let keepsNear = mayKeep(request, connection)
-        let batch = BatchAnswer(id: request.id, count: request.keys.count, connection: connection)
         cache.counters.add(.served, UInt64(request.keys.count))
+        var items = BatchItems(count: request.keys.count)
+        var missing: [(index: Int, key: [UInt8], hash: UInt64)] = []
         for (index, key) in request.keys.enumerated() {
             let hash = cache.secret.hash(key)
             let serving = peer.replicator.serving(hash)
             guard routing.isOwned(hash), serving != .claiming else {
-                batch.fill(index, .init(status: .notOwner))
+                items.append(.notOwner)
                 continue
             }
             let isHeld =
                 serving != .doubtful
                 && cache.visitHeld(key, hash) { info, value in
-                    if keepsNear { batch.note(near: cache.share(hash, info.stamp, with: connection.peer)) }
-                    batch.fill(index, value, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
+                    if keepsNear { items.note(near: cache.share(hash, info.stamp, with: connection.peer)) }
+                    value.withUnsafeBytes {
+                        items.append($0, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
+                    }
                 }
             if isHeld { continue }
-            guard cache.mayFind(serving) else {
-                batch.fill(index, .init(status: .noLoader))
-                continue
-            }
-            let bytes = Array(key)
-            load(cache, bytes, hash, connection, request.id) { outcome in
-                if keepsNear { batch.note(near: cache.share(outcome, bytes, hash, with: connection.peer)) }
-                batch.fill(index, outcome)
+            items.append(.noLoader)
+            if cache.mayFind(serving) { missing.append((index, Array(key), hash)) }
+        }
+        if missing.isEmpty { return items.send(request.id, connection) }
+        let batch = BatchAnswer(id: request.id, items, missing: missing.count, connection)
+        for (index, key, hash) in missing {
+            load(cache, key, hash, connection, request.id) { outcome in
+                let near = keepsNear ? cache.share(outcome, key, hash, with: connection.peer) : nil
+                batch.fill(index, outcome, near: near)
             }
         }
-        batch.dispatched()
     }
 
     private func inspect(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
