@@ -53,6 +53,7 @@ final class RedisRun {
         guard let rate = column("rps"), let p50 = column("p50_latency_ms"), let p95 = column("p95_latency_ms"),
             let p99 = column("p99_latency_ms")
         else { return nil }
-        return LoadResult(throughput: rate, p50: p50 * 1000, p95: p95 * 1000, p99: p99 * 1000)
+        return LoadResult(
+            throughput: rate, p50: p50 * 1000, p95: p95 * 1000, p99: p99 * 1000, max: column("max_latency_ms").map { $0 * 1000 })
     }
 }

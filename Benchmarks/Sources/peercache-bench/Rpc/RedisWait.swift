@@ -1,7 +1,6 @@
 import ArgumentParser
 import Dispatch
 import Foundation
-import Histogram
 import NIOCore
 import NIOPosix
 
@@ -56,11 +55,9 @@ final class RedisWait {
             return all
         }
         let elapsed = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
-        var histogram = RpcLoad.histogram()
-        for time in recorded { histogram.record(time) }
-        func microseconds(_ percentile: Double) -> Double { Double(histogram.valueAtPercentile(percentile)) / 1000 }
-        return LoadResult(
-            throughput: Double(recorded.count) / elapsed, p50: microseconds(50), p95: microseconds(95), p99: microseconds(99))
+        var latencies = Latencies()
+        for time in recorded { latencies.record(time) }
+        return latencies.result(seconds: elapsed)
     }
 }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import NIOCore
+import NIOPosix
 import PeerCache
 
 /// Three processes on loopback: two children, and this one, which also calls.
@@ -19,17 +20,21 @@ final class RpcCluster {
     init(loops: Int, isSecured: Bool, isStrict: Bool = false) throws {
         let strict = isStrict ? ["--strict"] : []
         let secret = isSecured ? (0..<4).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined(separator: "-") : nil
-        let environment = secret.map { [RpcPeer.secretVariable: $0] } ?? [:]
+        let environment = secret.map { [BenchPeer.secretVariable: $0] } ?? [:]
         let first = try ChildProcess.another(["rpc-peer", "--loops", "\(loops)"] + strict, environment: environment)
         let seed = try first.readLine()
         let second = try ChildProcess.another(["rpc-peer", "--loops", "\(loops)", "--seed", seed] + strict, environment: environment)
         _ = try second.readLine()
         children = [first, second]
 
-        let own = try RpcPeer(loops: loops, memoryMegabytes: 256, seeds: [seed], secret: secret, isStrict: isStrict)
+        var settings = BenchPeer.Settings.rpc(isStrict: isStrict)
+        settings.seeds = [seed]
+        settings.secret = secret
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
+        let own = try BenchPeer(settings, on: group)
         peer = own.peer
         cache = own.cache
-        eventLoops = own.eventLoops
+        eventLoops = Array(group.makeIterator())
         running = Task { [peer] in try await peer.run() }
     }
 

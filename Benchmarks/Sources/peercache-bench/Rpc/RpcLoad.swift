@@ -1,16 +1,7 @@
 import ArgumentParser
 import Dispatch
-import Histogram
 import NIOCore
 import PeerCache
-
-/// What one run of callers showed.
-struct LoadResult {
-    /// Operations per second.
-    var throughput: Double
-    /// Microseconds.
-    var p50, p95, p99: Double
-}
 
 /// Callers that repeat one operation on random keys for a time.
 struct RpcLoad {
@@ -26,8 +17,8 @@ struct RpcLoad {
             executor == .global ? [nil] : cluster.eventLoops.map { EventLoopTaskExecutor($0) }
         let start = DispatchTime.now().uptimeNanoseconds, end = start + UInt64(seconds * 1e9)
         let cache = cluster.cache, keys = cluster.keys, value = value
-        var all = Self.histogram()
-        try await withThrowingTaskGroup(of: Histogram<UInt32>.self) { group in
+        var all = Latencies()
+        try await withThrowingTaskGroup(of: Latencies.self) { group in
             for caller in 0..<callers {
                 let seed = UInt64(round * 1000 + caller + 1)
                 group.addTask(executorPreference: executors[caller % executors.count]) {
@@ -41,12 +32,9 @@ struct RpcLoad {
                     }
                 }
             }
-            for try await histogram in group { all.add(histogram) }
+            for try await latencies in group { all.add(latencies) }
         }
-        let elapsed = Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9
-        func microseconds(_ percentile: Double) -> Double { Double(all.valueAtPercentile(percentile)) / 1000 }
-        return LoadResult(
-            throughput: Double(all.totalCount) / elapsed, p50: microseconds(50), p95: microseconds(95), p99: microseconds(99))
+        return all.result(seconds: Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9)
     }
 
     /// Removed keys must be there again before the next get.
@@ -57,8 +45,8 @@ struct RpcLoad {
     /// One clock reading per operation: its end is the next one's start.
     private static func repeating(
         _ keys: [String], until end: UInt64, seed: UInt64, _ operation: (String) async throws -> Void
-    ) async throws -> Histogram<UInt32> {
-        var histogram = histogram(), state = seed &* 0x9E37_79B9_7F4A_7C15
+    ) async throws -> Latencies {
+        var latencies = Latencies(), state = seed &* 0x9E37_79B9_7F4A_7C15
         var before = DispatchTime.now().uptimeNanoseconds
         while before < end {
             // xorshift: cheap, and good enough to pick keys.
@@ -67,14 +55,9 @@ struct RpcLoad {
             state ^= state << 17
             try await operation(keys[Int(state % UInt64(keys.count))])
             let now = DispatchTime.now().uptimeNanoseconds
-            histogram.record(now - before)
+            latencies.record(now - before)
             before = now
         }
-        return histogram
-    }
-
-    /// Nanoseconds up to a minute in steps of 1 %: small enough that fifty of them stay in the cache.
-    static func histogram() -> Histogram<UInt32> {
-        Histogram(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .two)
+        return latencies
     }
 }

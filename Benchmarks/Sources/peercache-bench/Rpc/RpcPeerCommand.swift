@@ -16,8 +16,11 @@ struct RpcPeerCommand: AsyncParsableCommand {
 
     func run() async throws {
         ChildProcess.endWithStandardInput()
-        let secret = ProcessInfo.processInfo.environment[RpcPeer.secretVariable]
-        let peer = try RpcPeer(loops: loops, memoryMegabytes: memory, seeds: seed, secret: secret, isStrict: strict)
+        var settings = BenchPeer.Settings.rpc(isStrict: strict)
+        settings.memoryMegabytes = memory
+        settings.seeds = seed
+        settings.secret = ProcessInfo.processInfo.environment[BenchPeer.secretVariable]
+        let peer = try BenchPeer(settings, on: MultiThreadedEventLoopGroup(numberOfThreads: loops))
         let running = Task { try await peer.peer.run() }
         while peer.peer.address == nil { try await Task.sleep(for: .milliseconds(5)) }
         print(peer.peer.address ?? "")
@@ -26,32 +29,12 @@ struct RpcPeerCommand: AsyncParsableCommand {
     }
 }
 
-/// A peer as all three processes run it.
-struct RpcPeer {
-    static let secretVariable = "PEERCACHE_BENCH_SECRET"
-
-    let peer: CachePeer
-    let cache: Cache<String, ByteBuffer>
-    /// The event loops of its connections.
-    let eventLoops: [any EventLoop]
-
-    /// - Parameter secret: nil: no security.
-    init(loops: Int, memoryMegabytes: Int, seeds: [String], secret: String?, isStrict: Bool = false) throws {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
-        eventLoops = Array(group.makeIterator())
-        var configuration = CachePeerConfiguration(cluster: "bench")
-        configuration.bind = .init(host: "127.0.0.1", port: 0)
-        configuration.discovery = .peers(seeds)
-        configuration.security = secret.map { .sharedSecret($0) } ?? .insecure
-        configuration.memory = .megabytes(memoryMegabytes)
-        configuration.leaveGrace = .zero
-        configuration.eventLoopGroup = group
-        configuration.logger.logLevel = .error  // standard output belongs to the figures
-        if isStrict { configuration.minimumPeers = 2 }
-        peer = try CachePeer(configuration: configuration)
-        // One copy and no near copies: every get of another peer's key is one request.
-        let options =
-            isStrict ? CacheOptions(copies: 3, readFrom: 2, ackedBy: 2) : CacheOptions(copies: 1, nearFor: .zero)
-        cache = peer.cache("rpc", key: String.self, value: ByteBuffer.self, options: options)
+extension BenchPeer.Settings {
+    static func rpc(isStrict: Bool) -> BenchPeer.Settings {
+        var settings = BenchPeer.Settings()
+        guard isStrict else { return settings }
+        settings.minimumPeers = 2
+        settings.options = CacheOptions(copies: 3, readFrom: 2, ackedBy: 2)
+        return settings
     }
 }
