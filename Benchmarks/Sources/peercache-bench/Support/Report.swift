@@ -64,9 +64,10 @@ enum Report {
             }
             rows.append(row + Array(repeating: "", count: rows[0].count - row.count))
         }
+        let filled = rows[0].indices.filter { column in rows.dropFirst().contains { !$0[column].isEmpty } }
         let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         for row in rows {
-            let cells = row.indices.map { column in
+            let cells = filled.map { column in
                 let padding = String(repeating: " ", count: widths[column] - row[column].count)
                 return isText(column) ? row[column] + padding : padding + row[column]
             }
@@ -77,7 +78,10 @@ enum Report {
     /// Columns of words stand left, columns of numbers right.
     private static func isText(_ column: Int) -> Bool { [0, 3, 4].contains(column) }
 
-    private static func spread(_ values: [Double]) -> String { "\(text(values.min() ?? 0))–\(text(values.max() ?? 0))" }
+    /// Nothing of a single value.
+    private static func spread(_ values: [Double]) -> String {
+        values.count > 1 ? "\(text(values.min() ?? 0))–\(text(values.max() ?? 0))" : ""
+    }
 
     private static func text(_ value: Double) -> String {
         value >= 1000 ? "\(Int(value.rounded()))" : String(format: value >= 100 ? "%.0f" : value >= 10 ? "%.1f" : "%.2f", value)
