@@ -8,9 +8,9 @@ struct Bench: AsyncParsableCommand {
         abstract: "Measures PeerCache, side by side with its peers, in the same run.",
         discussion: "Only ratios taken in one run count: subject and baseline take turns, and the median of the pair ratios is reported.",
         subcommands: [
-            RpcCommand.self, StoreCommand.self, NearCommand.self, MemoryCommand.self, ExpiryCommand.self, MemoryPartCommand.self,
-            HitRatioCommand.self, GossipCommand.self, ReplicasCommand.self, MembersCommand.self, DeployCommand.self, RpcPeerCommand.self,
-            MemberCommand.self,
-            DeployPeerCommand.self,
+            ClusterCommand.self, RpcCommand.self, StoreCommand.self, NearCommand.self, MemoryCommand.self, ExpiryCommand.self,
+            HitRatioCommand.self, GossipCommand.self, ReplicasCommand.self, MembersCommand.self, DeployCommand.self,
+            // Children of those.
+            MemoryPartCommand.self, RpcPeerCommand.self, MemberCommand.self, DeployPeerCommand.self,
         ])
 }
