@@ -27,8 +27,7 @@ struct DeployCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let machine = Machine(peers: [:])
-        if json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
+        Machine.write(asJSON: json)
         var measurements = Measurements()
         for _ in 0..<rounds {
             for part in parts.split(separator: ",") {

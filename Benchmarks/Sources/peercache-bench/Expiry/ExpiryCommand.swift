@@ -30,8 +30,7 @@ struct ExpiryCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let machine = Machine(peers: [:])
-        if json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
+        Machine.write(asJSON: json)
         var measurements = Measurements(), quiet = Quiet()
         let length = min(1 << 22, (entries * 4).nextPowerOfTwo)
         let workload = try Workload(keyCount: entries, threads: threads, skew: 0.99, length: max(length, 1 << 16), seed: 1)

@@ -19,8 +19,7 @@ struct ClusterCommand: AsyncParsableCommand {
     func validate() throws { try options.check(1...64 ~= peers, "--peers", "\(peers)", "1...64") }
 
     func run() async throws {
-        let machine = Machine(peers: [:])
-        if options.json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
+        Machine.write(asJSON: options.json)
         var settings = BenchPeer.Settings()
         settings.cache = "cluster"
         settings.secret = (0..<4).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined(separator: "-")

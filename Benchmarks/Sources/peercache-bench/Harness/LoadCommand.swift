@@ -36,8 +36,7 @@ struct LoadCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let machine = Machine(peers: [:])
-        if options.json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
+        Machine.write(asJSON: options.json)
         var settings = BenchPeer.Settings()
         (settings.cluster, settings.cache, settings.role, settings.seeds) = (cluster, cache, .observer, target)
         settings.secret = secret ?? ProcessInfo.processInfo.environment[BenchPeer.secretVariable]

@@ -26,8 +26,7 @@ struct MembersCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let machine = Machine(peers: noPeers ? [:] : PeerProgram.versions(in: peers))
-        if json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
+        Machine.write(peers: noPeers ? [:] : PeerProgram.versions(in: peers), asJSON: json)
         let other = peers + "/memberlist-peer"
         let hasOther = !noPeers && FileManager.default.fileExists(atPath: other)
         if !noPeers, !hasOther { Report.progress("memberlist is not built (Benchmarks/Peers/build): no comparison") }

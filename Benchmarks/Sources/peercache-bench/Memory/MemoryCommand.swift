@@ -37,8 +37,7 @@ struct MemoryCommand: AsyncParsableCommand {
     private var chosenPolicies: [StoreSubject.Policy] { get throws { try StoreSubject.Policy.list(policies) } }
 
     func run() async throws {
-        let machine = Machine(peers: noPeers ? [:] : PeerProgram.versions(in: peers))
-        if json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
+        Machine.write(peers: noPeers ? [:] : PeerProgram.versions(in: peers), asJSON: json)
         var measurements = Measurements()
         for round in 1...rounds {
             Report.progress("memory: round \(round) of \(rounds)")

@@ -55,8 +55,7 @@ struct RpcCommand: AsyncParsableCommand {
         if redis == nil && !noRedis { Report.progress("redis-server and redis-benchmark are not installed: no comparison") }
         let waiting = strict && redis != nil ? try RedisWait(keys: keys, valueBytes: valueBytes) : nil
         defer { waiting?.stop() }
-        let machine = Machine(peers: redis.map { ["redis": $0.version] } ?? [:])
-        if json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
+        Machine.write(peers: redis.map { ["redis": $0.version] } ?? [:], asJSON: json)
 
         let cluster = try RpcCluster(loops: loops, isSecured: security == .sharedSecret, isStrict: strict)
         let value = ByteBuffer(repeating: 0x78, count: valueBytes)

@@ -53,8 +53,7 @@ struct ContestOptions: ParsableArguments {
     }
 
     func printMachine() {
-        let machine = Machine(peers: noPeers ? [:] : PeerProgram.versions(in: peers))
-        if json { print(Report.encoded(["machine": machine])) } else { print(machine.description) }
+        Machine.write(peers: noPeers ? [:] : PeerProgram.versions(in: peers), asJSON: json)
     }
 }
 

@@ -1,7 +1,7 @@
 import Foundation
 
 /// What a figure was measured on. Sizes, not names.
-struct Machine: Encodable {
+struct Machine: Codable {
     var cores: Int
     var cpu: String
     var memoryGiB: Double
@@ -23,6 +23,12 @@ struct Machine: Encodable {
     var description: String {
         let versions = peers.sorted { $0.key < $1.key }.map { ", \($0.key) \($0.value)" }.joined()
         return "\(cores) cores (\(cpu)), \(memoryGiB) GiB, \(kernel), Swift \(compiler)\(versions)"
+    }
+
+    /// The first line of every report.
+    static func write(peers: [String: String] = [:], asJSON: Bool) {
+        let machine = Machine(peers: peers)
+        print(asJSON ? Report.encoded(["machine": machine]) : machine.description)
     }
 
     private static var cpuModel: String? {
