@@ -20,10 +20,9 @@ enum OtherServer: String, CaseIterable {
             return nil
         }
         let megabytes = max(64, (shape.entries * (shape.valueBytes + 400)) >> 20)
-        let server = try ServerProcess(
-            self == .redis
-                ? "redis-server --port PORT --bind 127.0.0.1 --save '' --appendonly no"
-                : "memcached -p PORT -l 127.0.0.1 -U 0 -m \(megabytes) -u $(id -un)")
+        let server =
+            try self == .redis
+            ? ServerProcess.redis() : ServerProcess("memcached -p PORT -l 127.0.0.1 -U 0 -m \(megabytes) -u $(id -un)")
         defer { server.stop() }
         let connection = try TextConnection(port: server.port)
         defer { connection.end() }

@@ -20,7 +20,7 @@ final class RedisRun {
         self.keys = keys
         self.valueBytes = valueBytes
         self.seconds = seconds
-        server = try ServerProcess("redis-server --port PORT --bind 127.0.0.1 --save '' --appendonly no")
+        server = try ServerProcess.redis()
     }
 
     /// GET and SET with so many clients, each for about the time asked for. Blocks.

@@ -16,11 +16,8 @@ final class RedisWait {
     init(keys: Int, valueBytes: Int) throws {
         self.keys = keys
         value = String(repeating: "x", count: valueBytes)
-        // A replica writes what it gets from its server into a file.
-        let options =
-            "--dir \(FileManager.default.temporaryDirectory.path) --bind 127.0.0.1 --save '' --appendonly no --repl-diskless-sync-delay 0"
-        server = try ServerProcess("redis-server --port PORT \(options)")
-        replica = try ServerProcess("redis-server --port PORT \(options) --replicaof 127.0.0.1 \(server.port)")
+        server = try ServerProcess.redis("--repl-diskless-sync-delay 0")
+        replica = try ServerProcess.redis("--replicaof 127.0.0.1 \(server.port)")
         for _ in 0..<200 {
             let info = ChildProcess.output(of: "redis-cli", ["-p", "\(replica.port)", "info", "replication"]) ?? ""
             if info.contains("master_link_status:up") { return }

@@ -7,16 +7,24 @@ final class ServerProcess {
     let processIdentifier: Int32
     private let shell: ChildProcess
 
-    /// - Parameter command: a shell's command with `PORT` where the port belongs.
+    /// Keeps nothing on disk. A replica writes what it gets from its server into its folder.
+    static func redis(_ options: String = "") throws -> ServerProcess {
+        try ServerProcess("redis-server --port PORT --bind 127.0.0.1 --dir FOLDER --save '' --appendonly no \(options)")
+    }
+
+    /// - Parameter command: a shell's command with `PORT` where the port belongs, `OTHER` for another one, and `FOLDER` for an empty folder
+    ///   that goes with the server.
     init(_ command: String) throws {
         port = try Self.freePort()
+        let command = command.replacing("PORT", with: "\(port)").replacing("OTHER", with: "\(try Self.freePort())")
+            .replacing("FOLDER", with: "\"$folder\"")
         // The shell stays until its input closes, also after an interrupt, and takes the server with it.
         shell = try ChildProcess(
             "/bin/sh",
             [
                 "-c",
-                "trap '' INT TERM HUP; \(command.replacing("PORT", with: "\(port)")) >/dev/null & "
-                    + "echo $!; cat >/dev/null; kill -9 $!; wait",
+                "trap '' INT TERM HUP; folder=$(mktemp -d); cd \"$folder\"; \(command) >/dev/null & "
+                    + "echo $!; cat >/dev/null; kill -9 $!; wait; rm -r \"$folder\"",
             ])
         processIdentifier = try Int32(shell.readLine()) ?? 0
         for _ in 0..<200 {
