@@ -8,9 +8,10 @@ struct Bench: AsyncParsableCommand {
         abstract: "Measures PeerCache, side by side with its peers, in the same run.",
         discussion: "Only ratios taken in one run count: subject and baseline take turns, and the median of the pair ratios is reported.",
         subcommands: [
-            ClusterCommand.self, LoadCommand.self, RpcCommand.self, StoreCommand.self, NearCommand.self, MemoryCommand.self,
-            ExpiryCommand.self,
-            HitRatioCommand.self, GossipCommand.self, ReplicasCommand.self, MembersCommand.self, DeployCommand.self,
+            ClusterCommand.self, LoadCommand.self,
+            NearCommand.self, StoreCommand.self, RpcCommand.self,
+            MemoryCommand.self, ExpiryCommand.self, HitRatioCommand.self, GossipCommand.self,
+            ReplicasCommand.self, MembersCommand.self, DeployCommand.self,
             // Children of those.
             MemoryPartCommand.self, RpcPeerCommand.self, MemberCommand.self, DeployPeerCommand.self,
         ])

@@ -8,6 +8,7 @@ import PeerCache
 final class RpcCluster {
     private let children: [ChildProcess]
     private let running: Task<Void, any Error>
+    let own: BenchPeer
     private let peer: CachePeer
     let cache: Cache<String, ByteBuffer>
     /// The event loops of this process's peer.
@@ -17,42 +18,56 @@ final class RpcCluster {
 
     var processIdentifiers: [Int32] { children.map(\.processIdentifier) }
 
-    init(loops: Int, isSecured: Bool, isStrict: Bool = false) throws {
-        let strict = isStrict ? ["--strict"] : []
-        let secret = isSecured ? (0..<4).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined(separator: "-") : nil
-        let environment = secret.map { [BenchPeer.secretVariable: $0] } ?? [:]
-        let first = try ChildProcess.another(["rpc-peer", "--loops", "\(loops)"] + strict, environment: environment)
-        let seed = try first.readLine()
-        let second = try ChildProcess.another(["rpc-peer", "--loops", "\(loops)", "--seed", seed] + strict, environment: environment)
-        _ = try second.readLine()
-        children = [first, second]
-
-        var settings = BenchPeer.Settings.rpc(isStrict: isStrict)
-        settings.seeds = [seed]
-        settings.secret = secret
+    init(loops: Int, isSecured: Bool = true, kind: RpcKind = .fast, memoryMegabytes: Int = 256) throws {
+        var settings = BenchPeer.Settings.rpc(kind)
+        settings.secret = isSecured ? BenchPeer.randomSecret() : nil
+        settings.memoryMegabytes = memoryMegabytes
+        children = try Self.children(2, loops: loops, kind, &settings)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
-        let own = try BenchPeer(settings, on: group)
+        own = try BenchPeer(settings, on: group)
         peer = own.peer
         cache = own.cache
         eventLoops = Array(group.makeIterator())
         running = Task { [peer] in try await peer.run() }
     }
 
-    /// Waits until the three are one cluster, then fills `count` keys that this process does not own.
-    func fill(keys count: Int, value: ByteBuffer) async throws {
-        for _ in 0..<1000 where peer.snapshot().memberCount < 3 || !peer.readiness.isReady {
-            try await Task.sleep(for: .milliseconds(10))
+    /// Processes that hold keys, each listening, with the settings that a further member needs.
+    static func children(_ count: Int, loops: Int, _ kind: RpcKind, _ settings: inout BenchPeer.Settings) throws -> [ChildProcess] {
+        let environment = settings.secret.map { [BenchPeer.secretVariable: $0] } ?? [:]
+        let arguments =
+            ["rpc-peer", "--loops", "\(loops)", "--memory", "\(settings.memoryMegabytes)", "--kind", kind.rawValue]
+        var children: [ChildProcess] = []
+        for _ in 0..<count {
+            let child = try ChildProcess.another(arguments + settings.seeds.flatMap { ["--seed", $0] }, environment: environment)
+            children.append(child)
+            let address = try child.readLine()
+            if settings.seeds.isEmpty { settings.seeds = [address] }
         }
-        guard peer.snapshot().memberCount == 3 else { throw ValidationError("the three processes did not become one cluster") }
+        return children
+    }
+
+    /// Waits until the three are one cluster, then fills `count` keys that this process does not own.
+    /// - Parameter byOneOwner: and all of which one process owns.
+    func fill(keys count: Int, value: ByteBuffer, byOneOwner: Bool = false) async throws {
+        try await waitUntil("the three processes become one cluster", seconds: 10) {
+            peer.snapshot().memberCount == 3 && peer.readiness.isReady
+        }
         try await Task.sleep(for: .milliseconds(1_000))  // the others place keys alike by then
-        var number = 0
+        var number = 0, chosen: String?
         while keys.count < count {
-            // As long as redis-benchmark's keys.
-            let key = "key:" + String(repeating: "0", count: 12 - String(number).count) + String(number)
+            let key = Workload.key(number)
             number += 1
             try await cache.set(key, value)
-            if try await !cache.explain(key).isOwnedHere { keys.append(key) }
+            let place = try await cache.explain(key)
+            if place.isOwnedHere { continue }
+            chosen = chosen ?? place.owner
+            if !byOneOwner || place.owner == chosen { keys.append(key) }
         }
+    }
+
+    /// Calls from this process.
+    func load(value: ByteBuffer, seconds: Double) -> RpcLoad {
+        RpcLoad(cache: cache, keys: keys, eventLoops: eventLoops, value: value, seconds: seconds)
     }
 
     func stop() async {

@@ -1,15 +1,17 @@
 import ArgumentParser
 import NIOCore
 
-/// Gets, sets and removals of another peer's keys, next to redis-benchmark.
+/// Gets, sets and removals of another peer's keys, next to those of other systems.
 struct RpcCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rpc",
-        abstract: "Operations on keys that another process owns, three processes on loopback, next to redis-benchmark.",
+        abstract: "Operations on keys that another process owns, three processes on loopback, next to Redis, memcached and groupcache.",
         discussion: """
             Callers run on Swift's global executor, as tasks do by default, and on the event loops of the peer's group, where a call changes \
-            no thread. redis-benchmark uses the same number of clients, one connection each, no pipelining. With one caller the figures show \
-            the scheduler: compare them with --pin, which binds all processes of both sides to the same cores.
+            no thread. redis-benchmark uses the same number of clients, one connection each, no pipelining; memcached is called by as many \
+            goroutines with a connection each; groupcache (gets only) by as many goroutines of a peer that keeps nothing itself, with as many \
+            idle connections as it wants. With one caller the figures show the scheduler: compare them with --pin, which binds all processes \
+            of all sides to the same cores.
             """)
 
     enum Security: String, CaseIterable, ExpressibleByArgument { case sharedSecret, insecure }
@@ -25,14 +27,15 @@ struct RpcCommand: AsyncParsableCommand {
     @Option(help: "Event loops of each process.") var loops = 1
     @Option(help: "How the processes trust each other.") var security = Security.sharedSecret
     @Option(help: "Cores for all processes of both sides, as for taskset -c.") var pin: String?
-    @Flag(help: "Without redis-server.") var noRedis = false
+    @Option(help: "Other systems, of redis,memcached,groupcache; none: alone.") var against = "redis,memcached,groupcache"
+    @Option(help: "Folder with the programs that Benchmarks/Peers/build makes.") var peers = PeerProgram.folder
     @Flag(help: "A strict cache of 3 copies, 2 read, 2 acked; SET waits for a replica (WAIT 1).") var strict = false
 
     func validate() throws {
         guard rounds >= 1, seconds > 0, loops >= 1, keys >= 1, valueBytes >= 0 else {
             throw ValidationError("--rounds, --seconds, --loops and --keys must be positive, --value-bytes not negative")
         }
-        _ = try (list(callers, "--callers") { Int($0).flatMap { $0 > 0 ? $0 : nil } }, chosenOperations, chosenExecutors)
+        _ = try (positiveNumbers(callers, "--callers"), chosenOperations, chosenExecutors, chosenRivals)
     }
 
     private var chosenOperations: [RpcLoad.Operation] {
@@ -42,69 +45,60 @@ struct RpcCommand: AsyncParsableCommand {
         get throws { try list(executor, "--executor", RpcLoad.Executor.init) }
     }
 
-    private func list<Element>(_ text: String, _ option: String, _ element: (String) -> Element?) throws -> [Element] {
-        try text.split(separator: ",").map {
-            guard let element = element(String($0)) else { throw ValidationError("\(option): \"\($0)\" is not allowed") }
-            return element
+    private enum System: String { case redis, memcached, groupcache }
+    private var chosenRivals: [System] { get throws { against == "none" ? [] : try list(against, "--against", System.init) } }
+
+    private func start(_ system: System) throws -> (any Rival)? {
+        switch system {
+        case .redis: try RedisRun(keys: keys, valueBytes: valueBytes)
+        case .memcached: try RpcProgram(.memcached, in: peers, keys: keys, valueBytes: valueBytes)
+        case .groupcache: try RpcProgram(.groupcache, in: peers, keys: keys, valueBytes: valueBytes)
         }
     }
 
     func run() async throws {
         if let pin { try ChildProcess.pin(to: pin) }
-        let redis = noRedis ? nil : try RedisRun(keys: keys, valueBytes: valueBytes, seconds: seconds)
-        if redis == nil && !noRedis { Report.progress("redis-server and redis-benchmark are not installed: no comparison") }
-        let waiting = strict && redis != nil ? try RedisWait(keys: keys, valueBytes: valueBytes) : nil
+        let rivals = try chosenRivals.compactMap(start)
+        defer { for rival in rivals { rival.stop() } }
+        let waiting = try strict && chosenRivals.contains(.redis) && !rivals.isEmpty ? RedisWait(keys: keys, valueBytes: valueBytes) : nil
         defer { waiting?.stop() }
-        Machine.write(peers: redis.map { ["redis": $0.version] } ?? [:], asJSON: json)
+        Machine.write(peers: rivals.isEmpty ? [:] : PeerProgram.versions(in: peers), asJSON: json)
 
-        let cluster = try RpcCluster(loops: loops, isSecured: security == .sharedSecret, isStrict: strict)
-        let value = ByteBuffer(repeating: 0x78, count: valueBytes)
-        try await cluster.fill(keys: keys, value: value)
-        Report.progress("filled; the other peers are processes \(cluster.processIdentifiers)")
-        let load = RpcLoad(cluster: cluster, value: value, seconds: seconds)
+        let cluster = try RpcCluster(loops: loops, isSecured: security == .sharedSecret, kind: strict ? .strict : .fast)
         var measurements = Measurements()
         do {
+            let value = ByteBuffer(repeating: 0x78, count: valueBytes)
+            try await cluster.fill(keys: keys, value: value)
+            Report.progress("filled; the other peers are processes \(cluster.processIdentifiers)")
+            let load = cluster.load(value: value, seconds: seconds)
             for round in 1...rounds {
-                Report.progress("round \(round) of \(rounds)")
-                for callers in try list(callers, "--callers", Int.init) {
-                    try await measure(round: round, callers: callers, load, redis, waiting, into: &measurements)
+                for callers in try positiveNumbers(callers, "--callers") {
+                    Report.progress("rpc, \(callers) callers: round \(round) of \(rounds)")
+                    try await measure(round: round, callers: callers, load, rivals, waiting, into: &measurements)
                 }
             }
         } catch {
             await cluster.stop()
-            redis?.stop()
             throw error
         }
         await cluster.stop()
-        redis?.stop()
         Report.write(measurements, asJSON: json)
     }
 
     /// One turn of each.
     private func measure(
-        round: Int, callers: Int, _ load: RpcLoad, _ redis: RedisRun?, _ waiting: RedisWait?, into measurements: inout Measurements
+        round: Int, callers: Int, _ load: RpcLoad, _ rivals: [any Rival], _ waiting: RedisWait?, into measurements: inout Measurements
     ) async throws {
-        let theirs = try redis?.run(clients: callers)
-        let waited = try await waiting?.run(clients: callers, seconds: seconds)
         for operation in try chosenOperations {
-            let peer: (name: String, result: LoadResult)? =
-                switch operation {
-                case .get: theirs.map { ("redis GET", $0.get) }
-                case .set: waited.map { ("redis SET and WAIT 1", $0) } ?? theirs.map { ("redis SET", $0.set) }
-                case .remove: nil
-                }
+            var theirs = try rivals.compactMap { try $0.result(operation, callers: callers, seconds: seconds) }
+            if operation == .set, let waited = try await waiting?.run(clients: callers, seconds: seconds) {
+                theirs.append(RivalResult(name: "redis SET and WAIT 1", load: waited))
+            }
             for executor in try chosenExecutors {
                 let ours = try await load.run(operation, callers: callers, on: executor, round: round)
-                let name = "rpc.\(operation).\(callers).\(executor)"
-                func add(_ figure: String, _ path: KeyPath<LoadResult, Double>, _ unit: String) {
-                    measurements.add("\(name).\(figure)", ours[keyPath: path], unit, peer: peer.map { ($0.name, $0.result[keyPath: path]) })
-                }
-                add("throughput", \.throughput, "1/s")
-                add("p50", \.p50, "µs")
-                add("p95", \.p95, "µs")
-                add("p99", \.p99, "µs")
+                measurements.add("rpc.\(operation).\(callers).\(executor)", ours, against: theirs)
+                if operation == .remove { try await load.fill() }
             }
-            if operation == .remove { try await load.refill() }
         }
     }
 }

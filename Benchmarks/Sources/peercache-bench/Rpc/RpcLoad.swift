@@ -4,60 +4,102 @@ import NIOCore
 import PeerCache
 
 /// Callers that repeat one operation on random keys for a time.
-struct RpcLoad {
-    enum Operation: String, CaseIterable, ExpressibleByArgument { case get, set, remove }
+struct RpcLoad: Sendable {
+    enum Operation: String, CaseIterable, ExpressibleByArgument, Codable { case get, set, remove }
     enum Executor: String, CaseIterable, ExpressibleByArgument { case global, eventLoop }
 
-    let cluster: RpcCluster
+    let cache: Cache<String, ByteBuffer>
+    let keys: [String]
+    /// Those of the calling peer.
+    let eventLoops: [any EventLoop]
     let value: ByteBuffer
     let seconds: Double
 
-    func run(_ operation: Operation, callers: Int, on executor: Executor, round: Int) async throws -> LoadResult {
-        let executors: [EventLoopTaskExecutor?] =
-            executor == .global ? [nil] : cluster.eventLoops.map { EventLoopTaskExecutor($0) }
+    func run(_ operation: Operation, callers: Int, on executor: Executor = .global, round: Int) async throws -> LoadResult {
+        try await timed(operation, callers: callers, on: executor, round: round).result
+    }
+
+    func timed(_ operation: Operation, callers: Int, on executor: Executor = .global, round: Int) async throws -> TimedLatencies {
+        let cache = cache, value = value
+        switch operation {
+        case .get:
+            return try await repeated(callers: callers, on: executor, round: round) { keys in
+                guard try await cache.get(keys.next()) != nil else { throw ValidationError("a filled key had no value") }
+            }
+        case .set: return try await repeated(callers: callers, on: executor, round: round) { try await cache.set($0.next(), value) }
+        case .remove: return try await repeated(callers: callers, on: executor, round: round) { try await cache.remove($0.next()) }
+        }
+    }
+
+    /// One clock reading per operation: its end is the next one's start.
+    func repeated(
+        callers: Int, on executor: Executor = .global, round: Int, _ operation: @escaping @Sendable (inout KeyPicker) async throws -> Void
+    ) async throws -> TimedLatencies {
+        let executors: [EventLoopTaskExecutor?] = executor == .global ? [nil] : eventLoops.map { EventLoopTaskExecutor($0) }
         let start = DispatchTime.now().uptimeNanoseconds, end = start + UInt64(seconds * 1e9)
-        let cache = cluster.cache, keys = cluster.keys, value = value
         var all = Latencies()
         try await withThrowingTaskGroup(of: Latencies.self) { group in
             for caller in 0..<callers {
-                let seed = UInt64(round * 1000 + caller + 1)
+                let picker = KeyPicker(keys: keys, seed: UInt64(round * 1000 + caller + 1))
                 group.addTask(executorPreference: executors[caller % executors.count]) {
-                    switch operation {
-                    case .get:
-                        try await Self.repeating(keys, until: end, seed: seed) { key in
-                            guard try await cache.get(key) != nil else { throw ValidationError("a filled key had no value") }
-                        }
-                    case .set: try await Self.repeating(keys, until: end, seed: seed) { try await cache.set($0, value) }
-                    case .remove: try await Self.repeating(keys, until: end, seed: seed) { try await cache.remove($0) }
+                    var latencies = Latencies(), picker = picker
+                    var before = DispatchTime.now().uptimeNanoseconds
+                    while before < end {
+                        try await operation(&picker)
+                        let now = DispatchTime.now().uptimeNanoseconds
+                        latencies.record(now - before)
+                        before = now
                     }
+                    return latencies
                 }
             }
             for try await latencies in group { all.add(latencies) }
         }
-        return all.result(seconds: Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9)
+        return TimedLatencies(latencies: all, seconds: Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9)
     }
 
-    /// Removed keys must be there again before the next get.
-    func refill() async throws {
-        for key in cluster.keys { try await cluster.cache.set(key, value) }
+    /// Sets all keys. Removed ones must be there again before the next get.
+    func fill() async throws {
+        for key in keys { try await cache.set(key, value) }
+    }
+}
+
+/// Draws keys.
+struct KeyPicker: Sendable {
+    let keys: [String]
+    private var state: UInt64
+
+    init(keys: [String], seed: UInt64) {
+        self.keys = keys
+        state = seed &* 0x9E37_79B9_7F4A_7C15
     }
 
-    /// One clock reading per operation: its end is the next one's start.
-    private static func repeating(
-        _ keys: [String], until end: UInt64, seed: UInt64, _ operation: (String) async throws -> Void
-    ) async throws -> Latencies {
-        var latencies = Latencies(), state = seed &* 0x9E37_79B9_7F4A_7C15
-        var before = DispatchTime.now().uptimeNanoseconds
-        while before < end {
-            // xorshift: cheap, and good enough to pick keys.
-            state ^= state << 13
-            state ^= state >> 7
-            state ^= state << 17
-            try await operation(keys[Int(state % UInt64(keys.count))])
-            let now = DispatchTime.now().uptimeNanoseconds
-            latencies.record(now - before)
-            before = now
-        }
-        return latencies
+    /// xorshift: cheap, and good enough to pick keys.
+    mutating func next() -> String {
+        state ^= state << 13
+        state ^= state >> 7
+        state ^= state << 17
+        return keys[Int(state % UInt64(keys.count))]
+    }
+
+    /// So many in a row of the list, from a random one on.
+    mutating func next(_ count: Int) -> ArraySlice<String> {
+        _ = next()
+        let first = Int(state % UInt64(keys.count - count + 1))
+        return keys[first..<first + count]
+    }
+}
+
+/// Latencies and how long it took to collect them.
+struct TimedLatencies: Sendable, Codable {
+    var latencies: Latencies
+    var seconds: Double
+
+    var result: LoadResult { latencies.result(seconds: seconds) }
+
+    /// What ran at the same time.
+    mutating func add(_ other: TimedLatencies) {
+        latencies.add(other.latencies)
+        seconds = max(seconds, other.seconds)
     }
 }

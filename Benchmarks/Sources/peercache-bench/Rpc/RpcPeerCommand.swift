@@ -1,40 +1,67 @@
 import ArgumentParser
 import Foundation
-import Logging
 import NIOCore
 import NIOPosix
 import PeerCache
 
-/// One of the other processes of ``RpcCommand``: runs a peer, prints its address, and ends when its standard input closes.
+/// A peer in a process of its own: prints its address, answers each ``RpcPeerOrder`` of its standard input, and ends when that closes.
 struct RpcPeerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "rpc-peer", shouldDisplay: false)
 
     @Option var loops = 1
     @Option var memory = 256
     @Option var seed: [String] = []
-    @Flag var strict = false
+    @Option var kind = RpcKind.fast
 
     func run() async throws {
-        ChildProcess.endWithStandardInput()
-        var settings = BenchPeer.Settings.rpc(isStrict: strict)
+        let orders = ChildProcess.linesOfStandardInput()
+        var settings = BenchPeer.Settings.rpc(kind)
         settings.memoryMegabytes = memory
         settings.seeds = seed
         settings.secret = ProcessInfo.processInfo.environment[BenchPeer.secretVariable]
-        let peer = try BenchPeer(settings, on: MultiThreadedEventLoopGroup(numberOfThreads: loops))
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
+        let peer = try BenchPeer(settings, on: group)
         let running = Task { try await peer.peer.run() }
         while peer.peer.address == nil { try await Task.sleep(for: .milliseconds(5)) }
-        print(peer.peer.address ?? "")
-        fflush(nil)
+        say(peer.peer.address ?? "")
+        for await line in orders {
+            let order = try JSONDecoder().decode(RpcPeerOrder.self, from: Data(line.utf8))
+            say(Report.encoded(try await order.load(peer).timed(order.operation, callers: order.callers, round: order.round)))
+        }
         try await running.value
+    }
+
+    /// Not by `print`: flushing would wait for the reader of standard input.
+    private func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+}
+
+/// What a peer's process is told to do to the cluster it is part of. It answers with ``TimedLatencies``.
+struct RpcPeerOrder: Codable {
+    var operation: RpcLoad.Operation
+    var callers: Int
+    var seconds: Double
+    var round: Int
+    var keys: Int
+    var valueBytes: Int
+
+    func load(_ peer: BenchPeer) -> RpcLoad {
+        RpcLoad(
+            cache: peer.cache, keys: (0..<keys).map(Workload.key), eventLoops: [], value: ByteBuffer(repeating: 0x78, count: valueBytes),
+            seconds: seconds)
     }
 }
 
+/// What caches the processes have.
+enum RpcKind: String, ExpressibleByArgument {
+    /// One of one copy; one strict one.
+    case fast, strict
+}
+
 extension BenchPeer.Settings {
-    static func rpc(isStrict: Bool) -> BenchPeer.Settings {
+    static func rpc(_ kind: RpcKind) -> BenchPeer.Settings {
         var settings = BenchPeer.Settings()
-        guard isStrict else { return settings }
-        settings.minimumPeers = 2
-        settings.options = CacheOptions(copies: 3, readFrom: 2, ackedBy: 2)
+        if kind != .fast { settings.minimumPeers = 2 }
+        if kind == .strict { settings.options = CacheOptions(copies: 3, readFrom: 2, ackedBy: 2) }
         return settings
     }
 }

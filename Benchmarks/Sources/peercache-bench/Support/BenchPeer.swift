@@ -23,6 +23,9 @@ struct BenchPeer {
         var minimumPeers: Int?
     }
 
+    /// Of this run.
+    static func randomSecret() -> String { (0..<4).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined(separator: "-") }
+
     let peer: CachePeer
     let cache: Cache<String, ByteBuffer>
 

@@ -17,6 +17,7 @@ final class ChildProcess {
         try process.run()
     }
 
+    var isRunning: Bool { process.isRunning }
     var processIdentifier: Int32 { process.processIdentifier }
 
     /// The first line that the process prints. Blocks.
@@ -27,6 +28,11 @@ final class ChildProcess {
             line.append(byte)
         }
         throw ValidationError("a child process ended before it was ready")
+    }
+
+    /// The next line that the process prints, as JSON. Blocks.
+    func answer<Answer: Decodable>(_ type: Answer.Type) throws -> Answer {
+        try JSONDecoder().decode(type, from: Data(readLine().utf8))
     }
 
     /// Hands every further line to `body`, on a thread of its own, until the process closes its output.
@@ -89,6 +95,16 @@ extension ChildProcess {
             while let data = try? FileHandle.standardInput.read(upToCount: 4096), !data.isEmpty {}
             exit(0)
         }
+    }
+
+    /// What the parent sends. This process ends when there is no more: the other side of ``ChildProcess``.
+    static func linesOfStandardInput() -> AsyncStream<String> {
+        let (lines, continuation) = AsyncStream.makeStream(of: String.self)
+        Thread.detachNewThread {
+            while let line = Swift.readLine() { continuation.yield(line) }
+            exit(0)
+        }
+        return lines
     }
 
     /// Replaces this process by itself under `taskset`, so that all its threads and children run on these cores only.

@@ -1,7 +1,7 @@
 import Histogram
 
 /// What one run of callers showed.
-struct LoadResult: Sendable {
+struct LoadResult: Sendable, Decodable {
     /// Operations per second.
     var throughput: Double
     /// Microseconds.
@@ -11,7 +11,7 @@ struct LoadResult: Sendable {
 }
 
 /// Latencies of one caller, or of all. A value: a caller's own needs no lock.
-struct Latencies: Sendable {
+struct Latencies: Sendable, Codable {
     /// Nanoseconds up to a minute in steps of 1 %: small enough that fifty of them stay in the cache.
     private var histogram = Histogram<UInt32>(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .two)
 

@@ -40,7 +40,7 @@ final class PeerProgram {
     /// Blocks.
     func run(_ operation: String, threads: Int, seconds: Double) throws -> ThreadResult {
         try process.send("\(operation) \(threads) \(seconds)")
-        let answer = try JSONDecoder().decode(Answer.self, from: Data(process.readLine().utf8))
+        let answer = try process.answer(Answer.self)
         return ThreadResult(
             nanoseconds: answer.nanoseconds, used: answer.used, operations: answer.operations, misses: answer.misses)
     }
