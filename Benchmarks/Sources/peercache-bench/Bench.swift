@@ -9,7 +9,7 @@ struct Bench: AsyncParsableCommand {
         discussion: "Only ratios taken in one run count: subject and baseline take turns, and the median of the pair ratios is reported.",
         subcommands: [
             ClusterCommand.self, LoadCommand.self,
-            NearCommand.self, StoreCommand.self, RpcCommand.self, ManyCommand.self, ThreeCommand.self,
+            NearCommand.self, StoreCommand.self, RpcCommand.self, ManyCommand.self, ValuesCommand.self, ThreeCommand.self,
             MemoryCommand.self, ExpiryCommand.self, HitRatioCommand.self, GossipCommand.self,
             ReplicasCommand.self, MembersCommand.self, DeployCommand.self,
             // Children of those.
