@@ -21,6 +21,7 @@ struct RpcPeerCommand: AsyncParsableCommand {
         settings.secret = ProcessInfo.processInfo.environment[BenchPeer.secretVariable]
         let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
         let peer = try BenchPeer(settings, on: group)
+        if kind == .copies { for variant in CopiesVariant.all { _ = variant.cache(of: peer) } }
         let running = Task { try await peer.peer.run() }
         while peer.peer.address == nil { try await Task.sleep(for: .milliseconds(5)) }
         say(peer.peer.address ?? "")
@@ -53,8 +54,8 @@ struct RpcPeerOrder: Codable {
 
 /// What caches the processes have.
 enum RpcKind: String, ExpressibleByArgument {
-    /// One of one copy; one strict one.
-    case fast, strict
+    /// One of one copy; one strict one; the first and all of ``CopiesVariant``.
+    case fast, strict, copies
 }
 
 extension BenchPeer.Settings {

@@ -42,6 +42,7 @@ struct BenchPeer {
         configuration.eventLoopGroup = group
         configuration.logger.logLevel = .error  // standard output belongs to the figures
         configuration.minimumPeers = settings.minimumPeers
+        if settings.minimumPeers != nil { configuration.strictResetAfter = .seconds(60) }  // two copies bear no lost peer
         peer = try CachePeer(configuration: configuration)
         cache = peer.cache(
             settings.cache, key: String.self, value: ByteBuffer.self, codec: .buffer, options: settings.options, loader: loader)
