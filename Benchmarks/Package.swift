@@ -13,12 +13,12 @@ let package = Package(
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift.git", from: "0.2.0"),
     ],
     targets: [
-        // Pins threads to cores.
-        .target(name: "CAffinity"),
+        // What Swift does not see of the system: cores of threads, counters of connections.
+        .target(name: "CBenchSystem"),
         .executableTarget(
             name: "peercache-bench",
             dependencies: [
-                "CAffinity",
+                "CBenchSystem",
                 .product(name: "PeerCache", package: "PeerCache"),
                 .product(name: "PeerCacheBenchSupport", package: "PeerCache"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

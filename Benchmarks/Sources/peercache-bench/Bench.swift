@@ -10,7 +10,7 @@ struct Bench: AsyncParsableCommand {
         subcommands: [
             ClusterCommand.self, LoadCommand.self,
             NearCommand.self, StoreCommand.self, RpcCommand.self, ManyCommand.self, ValuesCommand.self, ThreeCommand.self,
-            CopiesCommand.self, MemoryCommand.self, ExpiryCommand.self, HitRatioCommand.self, GossipCommand.self,
+            CopiesCommand.self, SizeCommand.self, MemoryCommand.self, ExpiryCommand.self, HitRatioCommand.self, GossipCommand.self,
             ReplicasCommand.self, MembersCommand.self, DeployCommand.self,
             // Children of those.
             MemoryPartCommand.self, RpcPeerCommand.self, MemberCommand.self, DeployPeerCommand.self,

@@ -11,6 +11,9 @@ enum Clock {
     /// Of the calling thread on a core.
     static var usedNanoseconds: UInt64 { read(CLOCK_THREAD_CPUTIME_ID) }
 
+    /// CPU time of this process.
+    static var processNanoseconds: UInt64 { read(CLOCK_PROCESS_CPUTIME_ID) }
+
     private static func read(_ clock: clockid_t) -> UInt64 {
         var time = timespec()
         clock_gettime(clock, &time)

@@ -1,4 +1,4 @@
-import CAffinity
+import CBenchSystem
 import Foundation
 import Synchronization
 
