@@ -11,7 +11,7 @@ struct Bench: AsyncParsableCommand {
             ClusterCommand.self, LoadCommand.self,
             NearCommand.self, StoreCommand.self, RpcCommand.self, ManyCommand.self, ValuesCommand.self, ThreeCommand.self,
             CopiesCommand.self, SizeCommand.self, MemoryCommand.self, ExpiryCommand.self, HitRatioCommand.self, GossipCommand.self,
-            ReplicasCommand.self, MembersCommand.self, DeployCommand.self,
+            ReplicasCommand.self, MembersCommand.self, DeployCommand.self, ResultsCommand.self,
             // Children of those.
             MemoryPartCommand.self, RpcPeerCommand.self, MemberCommand.self, DeployPeerCommand.self,
         ])

@@ -23,6 +23,8 @@ enum Report {
         var max: Double
         var peer: String?
         var peerValue: Double?
+        var peerMin: Double?
+        var peerMax: Double?
         var ratio: Double?
         var ratioMin: Double?
         var ratioMax: Double?
@@ -36,6 +38,8 @@ enum Report {
         if let peer = measurement.peer, !ratios.isEmpty {
             line.peer = peer
             line.peerValue = rounded(measurement.peerValues.median)
+            line.peerMin = measurement.peerValues.min().map(rounded)
+            line.peerMax = measurement.peerValues.max().map(rounded)
             line.ratio = rounded(ratios.median)
             line.ratioMin = ratios.min().map(rounded)
             line.ratioMax = ratios.max().map(rounded)
@@ -55,7 +59,7 @@ enum Report {
     // MARK: Table
 
     private static func table(_ measurements: [Measurement]) {
-        var rows = [["metric", "median", "min–max", "unit", "peer", "median", "min–max", "ratio", "min–max"]]
+        var rows = [["metric", "median", "min–max", "unit", "other", "median", "min–max", "ratio", "min–max"]]
         for measurement in measurements {
             let ratios = measurement.ratios
             var row = [measurement.metric, text(measurement.values.median), spread(measurement.values), measurement.unit]
@@ -64,26 +68,44 @@ enum Report {
             }
             rows.append(row + Array(repeating: "", count: rows[0].count - row.count))
         }
-        let filled = rows[0].indices.filter { column in rows.dropFirst().contains { !$0[column].isEmpty } }
-        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        for row in rows {
-            let cells = filled.map { column in
+        let shown = filled(rows)
+        let widths = shown[0].indices.map { column in shown.map { $0[column].count }.max() ?? 0 }
+        for row in shown {
+            let cells = row.indices.map { column in
                 let padding = String(repeating: " ", count: widths[column] - row[column].count)
-                return isText(column) ? row[column] + padding : padding + row[column]
+                return isText(shown[0][column]) ? row[column] + padding : padding + row[column]
             }
             print(cells.joined(separator: "  ").replacing(#/ +$/#, with: ""))
         }
     }
 
-    /// Columns of words stand left, columns of numbers right.
-    private static func isText(_ column: Int) -> Bool { [0, 3, 4].contains(column) }
-
-    /// Nothing of a single value.
-    private static func spread(_ values: [Double]) -> String {
-        values.count > 1 ? "\(text(values.min() ?? 0))–\(text(values.max() ?? 0))" : ""
+    /// The same table in Markdown.
+    /// - Parameter rows: headings first.
+    static func markdown(_ rows: [[String]]) -> String {
+        let shown = filled(rows)
+        let rule = shown[0].map { isText($0) ? "---" : "---:" }
+        return ([shown[0], rule] + shown.dropFirst()).map { "| \($0.joined(separator: " | ")) |\n" }.joined()
     }
 
-    private static func text(_ value: Double) -> String {
-        value >= 1000 ? "\(Int(value.rounded()))" : String(format: value >= 100 ? "%.0f" : value >= 10 ? "%.1f" : "%.2f", value)
+    /// Without the columns that are empty in all rows.
+    private static func filled(_ rows: [[String]]) -> [[String]] {
+        let columns = rows[0].indices.filter { column in rows.dropFirst().contains { !$0[column].isEmpty } }
+        return rows.map { row in columns.map { row[$0] } }
+    }
+
+    /// Columns of words stand left, columns of numbers right.
+    private static func isText(_ heading: String) -> Bool { ["metric", "unit", "other"].contains(heading) }
+
+    private static func spread(_ values: [Double]) -> String { spread(values.min(), values.max()) }
+
+    /// Nothing of a single value.
+    static func spread(_ min: Double?, _ max: Double?) -> String {
+        guard let min, let max, min < max else { return "" }
+        return "\(text(min))–\(text(max))"
+    }
+
+    static func text(_ value: Double) -> String {
+        guard value.magnitude < 1e15 else { return "\(value)" }
+        return value >= 1000 ? "\(Int(value.rounded()))" : String(format: value >= 100 ? "%.0f" : value >= 10 ? "%.1f" : "%.2f", value)
     }
 }
