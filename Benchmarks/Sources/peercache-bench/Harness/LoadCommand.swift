@@ -75,7 +75,7 @@ struct LoadCommand: AsyncParsableCommand {
 
     private func measure(_ observer: BenchPeer) async throws {
         let load = try options.load([observer.cache])
-        if !noFill { try await load.fill() }
+        if !noFill { try await observer.cache.fill(load.keys, load.value) }
         if options.warmup > 0 { _ = await load.run(callers: options.callers, seconds: options.warmup, says: false) }
         let before = ReadShares([observer])
         let result = await load.run(callers: options.callers, seconds: options.seconds, says: true)

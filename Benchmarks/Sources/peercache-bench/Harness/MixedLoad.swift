@@ -50,20 +50,6 @@ struct MixedLoad: Sendable {
         return result
     }
 
-    /// Sets every key once, a few at a time.
-    func fill() async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for first in 0..<64 {
-                group.addTask {
-                    for number in stride(from: first, to: keys.count, by: 64) {
-                        try await caches[first % caches.count].set(keys[number], value)
-                    }
-                }
-            }
-            try await group.waitForAll()
-        }
-    }
-
     /// What a caller has done so far. Its own: only the progress line reads it meanwhile.
     private final class Tally: Sendable {
         let gets = Atomic<Int>(0), sets = Atomic<Int>(0), absent = Atomic<Int>(0), failed = Atomic<Int>(0)

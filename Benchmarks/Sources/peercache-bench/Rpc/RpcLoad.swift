@@ -58,10 +58,8 @@ struct RpcLoad: Sendable {
         return TimedLatencies(latencies: all, seconds: Double(DispatchTime.now().uptimeNanoseconds - start) / 1e9)
     }
 
-    /// Sets all keys. Removed ones must be there again before the next get.
-    func fill() async throws {
-        for key in keys { try await cache.set(key, value) }
-    }
+    /// Removed keys must be there again before the next get.
+    func fill() async throws { try await cache.fill(keys, value) }
 }
 
 /// Draws keys.

@@ -69,7 +69,7 @@ struct SizeCommand: AsyncParsableCommand {
         let load = MixedLoad(
             caches: cluster.peers.map(\.cache), keys: (0..<keys).map(Workload.key), sequence: sequence, readRatio: 1,
             value: ByteBuffer(repeating: 0x78, count: 100), seed: 1)
-        try await load.fill()
+        try await load.caches[0].fill(load.keys, load.value)
         for _ in 0..<rounds {
             let result = await load.run(callers: callers, seconds: seconds, says: false)
             guard let gets = result.gets, result.absent == 0, result.failed == 0 else {

@@ -48,3 +48,16 @@ struct BenchPeer {
             settings.cache, key: String.self, value: ByteBuffer.self, codec: .buffer, options: settings.options, loader: loader)
     }
 }
+
+extension Cache<String, ByteBuffer> {
+    /// Sets all keys, a few at a time.
+    func fill(_ keys: [String], _ value: ByteBuffer) async throws {
+        let workers = 16
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for first in 0..<workers {
+                group.addTask { for number in stride(from: first, to: keys.count, by: workers) { try await set(keys[number], value) } }
+            }
+            try await group.waitForAll()
+        }
+    }
+}
