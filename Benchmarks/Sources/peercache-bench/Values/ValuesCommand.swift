@@ -10,7 +10,8 @@ struct ValuesCommand: AsyncParsableCommand {
         abstract: "Gets of values of 100 bytes to 4 MiB that another process owns, and of small ones beside large ones, next to Redis.",
         discussion: """
             throughput: megabytes of values per second, 1 MB = 1,000,000 bytes. beside: one caller gets values of 100 bytes while others get \
-            the largest; for Redis, two redis-benchmarks at once.
+            the largest; for Redis, two redis-benchmarks at once. A latency of ours ends when the whole value is there, one of \
+            redis-benchmark when the first bytes of the answer are: of large values compare the throughput.
             """)
 
     @Flag(help: "Print one JSON object per figure and line.") var json = false
