@@ -14,17 +14,21 @@ struct ClusterCommand: AsyncParsableCommand {
             """)
 
     @Option(help: "Peers.") var peers = 3
+    @Option(help: "Copies of each entry.") var copies = 1
     @OptionGroup var options: HarnessOptions
 
-    func validate() throws { try options.check(1...64 ~= peers, "--peers", "\(peers)", "1...64") }
+    func validate() throws {
+        try options.check(1...64 ~= peers, "--peers", "\(peers)", "1...64")
+        try options.check(1...7 ~= copies, "--copies", "\(copies)", "1...7")
+    }
 
     func run() async throws {
         Machine.write(asJSON: options.json)
         var settings = BenchPeer.Settings()
         settings.cache = "cluster"
         settings.secret = (0..<4).map { _ in String(UInt64.random(in: .min ... .max), radix: 16) }.joined(separator: "-")
-        settings.memoryMegabytes = options.memoryMegabytes(peers: peers)
-        settings.options = CacheOptions(copies: options.copies, nearFor: options.near ? nil : .zero)
+        settings.memoryMegabytes = options.memoryMegabytes(peers: peers, copies: copies)
+        settings.options = CacheOptions(copies: copies, nearFor: options.near ? nil : .zero)
         let value = options.value
         let cluster = try await LocalCluster(peers: peers, loops: options.loops, settings) { _ in value }
         let load = try options.load(cluster.peers.map(\.cache))

@@ -12,7 +12,6 @@ struct HarnessOptions: ParsableArguments {
     @Option(help: "Exponent of Zipf's law by which keys are chosen; 0: all equally often.") var zipf = 0.99
     @Option(help: "Seconds that are measured.") var seconds = 10.0
     @Option(help: "Seconds before them that are not.") var warmup = 2.0
-    @Option(help: "Copies of each entry.") var copies = 1
     @Option(help: "Event loops for all connections of this process.") var loops = 1
     @Option(help: "Seed of the key sequence.") var seed: UInt64 = 1
     @Flag(help: "Keep near copies, for a second, as applications do by default; then most gets of popular keys never leave the process.")
@@ -26,7 +25,6 @@ struct HarnessOptions: ParsableArguments {
         try check(0...10 ~= zipf, "--zipf", "\(zipf)", "0...10")
         try check(0.1...86_400 ~= seconds, "--seconds", "\(seconds)", "0.1...86400")
         try check(0...86_400 ~= warmup, "--warmup", "\(warmup)", "0...86400")
-        try check(1...7 ~= copies, "--copies", "\(copies)", "1...7")
         try check(1...64 ~= loops, "--loops", "\(loops)", "1...64")
     }
 
@@ -36,11 +34,15 @@ struct HarnessOptions: ParsableArguments {
 
     var value: ByteBuffer { ByteBuffer(bytes: Workload.value(bytes: valueSize)) }
 
-    /// Megabytes that a peer needs to hold `copies` of the keys on `peers` peers without evicting, with room for uneven shares.
-    func memoryMegabytes(peers: Int) -> Int {
-        let share = min(copies, peers) * keys / peers * 2
-        return max(64, 16 * valueSize >> 20, (share * (valueSize + 200)) >> 20)
+    /// Megabytes that a peer needs to hold `copies` of the keys on `peers` peers without evicting, with room for uneven shares; never more
+    /// than all of them may take of half the machine's memory.
+    func memoryMegabytes(peers: Int, copies: Int) -> Int {
+        let share = min(copies, peers) * keys / peers * 2, half = Int(ProcessInfo.processInfo.physicalMemory) >> 21
+        return min(max(buffersMegabytes, (share * (valueSize + 200)) >> 20), max(64, half / peers))
     }
+
+    /// Megabytes of which a sixteenth, what a connection may hold each way, has room for a value of each caller.
+    var buffersMegabytes: Int { max(64, 16 * min(callers, 64) * valueSize >> 20) }
 
     func load(_ caches: [MixedLoad.Cache]) throws -> MixedLoad {
         let length = max(1 << 16, min(1 << 22, (keys * 4).nextPowerOfTwo))

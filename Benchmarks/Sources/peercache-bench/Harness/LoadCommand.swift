@@ -40,7 +40,8 @@ struct LoadCommand: AsyncParsableCommand {
         var settings = BenchPeer.Settings()
         (settings.cluster, settings.cache, settings.role, settings.seeds) = (cluster, cache, .observer, target)
         settings.secret = secret ?? ProcessInfo.processInfo.environment[BenchPeer.secretVariable]
-        settings.options = CacheOptions(copies: options.copies, nearFor: options.near ? nil : .zero)
+        settings.memoryMegabytes = options.buffersMegabytes
+        settings.options = CacheOptions(nearFor: options.near ? nil : .zero)
         let observer = try BenchPeer(settings, on: MultiThreadedEventLoopGroup(numberOfThreads: options.loops))
         let running = Task { try await observer.peer.run() }
         let outcome: Result<Void, any Error>
