@@ -60,7 +60,7 @@ struct RpcCommand: AsyncParsableCommand {
         if let pin { try ChildProcess.pin(to: pin) }
         let rivals = try chosenRivals.compactMap(start)
         defer { for rival in rivals { rival.stop() } }
-        let waiting = try strict && chosenRivals.contains(.redis) && !rivals.isEmpty ? RedisWait(keys: keys, valueBytes: valueBytes) : nil
+        let waiting = try strict && rivals.contains { $0 is RedisRun } ? RedisWait(keys: keys, valueBytes: valueBytes) : nil
         defer { waiting?.stop() }
         Machine.write(peers: rivals.isEmpty ? [:] : PeerProgram.versions(in: peers), asJSON: json)
 
