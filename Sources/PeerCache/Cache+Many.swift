@@ -39,7 +39,7 @@ extension Cache {
                 single.append(key)
             } else if let owner = routing.owner(hash), owner != core.peer.me {
                 if let last = lastBatch[owner], batches[last].entries.count < WireLimits.keysMax,
-                    batches[last].bytes.count + bytesCount <= Self.batchBytesMax
+                    batches[last].bytes.count + 8 * batches[last].entries.count + bytesCount <= Self.batchBytesMax
                 {
                     add(key, hash, to: &batches[last])
                 } else {

@@ -26,7 +26,7 @@ extension ReplicaMachine {
         var claimed = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
         for index in 0..<Slot.count {
             guard let slot = Slot(index: index) else { continue }
-            let old = rank(slot, before, mine.0), new = rank(slot, next, mine.1)
+            let old = rank(slot, before, mine.0), new = rank(slot, next, mine.1), wasClaiming = claiming.contains(slot)
             // A cache that is registered late starts without what others hold of it, where the slot is held already.
             let wasHeld = old < beforeCopies.last ?? 0
             let enters = copies.contains { new < $0 && !(old < $0 && (wasHeld || beforeCopies.contains($0))) }
@@ -66,7 +66,7 @@ extension ReplicaMachine {
             } else if claiming.contains(slot) {
                 claiming.remove(slot)
             }
-            if old != new || enters || meets { effects.append(.serve(slot, serving(slot))) }
+            if old != new || enters || meets || (wasClaiming && !claiming.contains(slot)) { effects.append(.serve(slot, serving(slot))) }
         }
         for batch in [lost, owed] where !batch.slots.isEmpty { kept.append(batch) }
         dropSourcesThatWent(&effects)

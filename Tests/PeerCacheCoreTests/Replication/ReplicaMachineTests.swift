@@ -52,6 +52,19 @@ import Testing
         #expect(bench.machine.unsettledCount == 0)
     }
 
+    /// A slot stayed claimed for its readers for ever, when the others went while they were asked.
+    @Test func aClaimEndsWhenTheOthersAreGone() throws {
+        var bench = Bench(me)
+        let three = try placement([me, other, third], digest: 1), two = try placement([me, other], digest: 2)
+        bench.handle(.placement(three, present: [other, third], copies: [3]))
+        for call in bench.effects.calls { bench.handle(.answered(call, .claimed(ClaimAnswer()))) }
+        bench.handle(.placement(two, present: [other, third], copies: [3]))
+        #expect(bench.effects.servings.values.contains(.claiming))
+        bench.handle(.placement(try placement([me], digest: 3), present: [], copies: [3]))
+        bench.handle(.tick, after: 10_000)
+        #expect(bench.effects.servings.count == Slot.count && bench.effects.servings.values.allSatisfy { $0 == .open })
+    }
+
     /// Pages are asked for at the peer that owned the slots last, and lost slots stay until their owner has them.
     @Test func whoOwnedLastIsAskedAndWhatIsOwedIsKept() throws {
         var bench = Bench(me)
@@ -170,5 +183,14 @@ import Testing
         #expect(!bench.machine.isComparable(slot, isVoting: true))
         for call in bench.takeCalls() { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
         #expect(bench.machine.isComparable(slot, isVoting: false))
+    }
+}
+
+extension [ReplicaMachine.Effect] {
+    fileprivate var calls: [ReplicaMachine.CallID] { compactMap { if case .call(let id, _, _) = $0 { id } else { nil } } }
+
+    /// What was said last of each slot.
+    fileprivate var servings: [Slot: Serving] {
+        reduce(into: [:]) { if case .serve(let slot, let serving) = $1 { $0[slot] = serving } }
     }
 }
