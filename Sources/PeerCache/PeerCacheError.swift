@@ -32,7 +32,7 @@ public struct PeerCacheError: Error, Sendable, CustomStringConvertible {
         public static let encodingFailed = Code(kind: .encodingFailed)
         /// A queue was full and nothing was changed. Retry after a pause.
         public static let overloaded = Code(kind: .overloaded)
-        /// A write may take effect now, later or never: its answer did not arrive, or too few voters of a strict cache have room for it.
+        /// A write may take effect now, later or never: its answer did not arrive, or too few voters of a strict cache kept it.
         public static let indeterminate = Code(kind: .indeterminate)
         /// A strict cache: too few of the key's voters can be reached. Nothing happened.
         public static let quorumUnavailable = Code(kind: .quorumUnavailable)

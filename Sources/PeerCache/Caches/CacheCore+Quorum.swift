@@ -9,11 +9,11 @@ extension CacheCore {
     /// What the own store knows of a key.
     func known(_ key: UnsafeRawBufferPointer, _ hash: UInt64) -> QuorumRead.Answer {
         let id = id(hash)
-        guard let (info, version) = peer.store.heldWithVersion(id, key.bytes) else {
+        guard let info = peer.store.heldWithVersion(id, key.bytes) else {
             return .init(guardStamp: peer.store.guardStamp(id, key.bytes), isHeld: false)
         }
         return .init(
-            guardStamp: info.stamp, isHeld: true, isTombstone: info.isTombstone || peer.isOver(info.expiry), version: version)
+            guardStamp: info.stamp, isHeld: true, isTombstone: info.isTombstone || peer.isOver(info.expiry), version: info.sourceVersion)
     }
 
     /// As another peer's `read`. Nil: this peer does not vote.
@@ -38,7 +38,7 @@ extension CacheCore {
 
     /// Takes in a write with its stamp.
     func store(_ content: Content, _ key: UnsafeRawBufferPointer, _ hash: UInt64, _ stamp: Stamp) -> WriteResult {
-        defer { dropNear(key, hash, below: stamp) }
+        defer { dropNear(key, hash, below: nearLimit(hash, stamp)) }
         return switch content {
         case .value(let value, let ttl, let isFill):
             value.withUnsafeReadableBytes { value in
@@ -204,8 +204,8 @@ extension CacheCore {
             case .forgotten:
                 throw PeerCacheError(
                     .indeterminate,
-                    "cache \"\(name)\": fewer than \(scheme.ackedBy) of the key's voters have room for the value; what was held before is "
-                        + "gone, and the value may be read or not")
+                    "cache \"\(name)\": fewer than \(scheme.ackedBy) of the key's voters kept the value (no room, its time is over, or the cache is "
+                        + "not registered there); the value, what was before, or none may be read")
             case .noQuorum(let stamp): minted = stamp ?? minted
             case .cancelled: throw CancellationError()
             case .hit, .miss: break

@@ -14,18 +14,17 @@ extension CacheCore {
         case .open, .claiming, .kept: return nil
         }
         // What one holder removed or dropped counts against what another still holds, and so does what is known here.
-        var newest = key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
+        var dropped = key.withUnsafeBytes { peer.store.guardStamp(id(hash), $0.bytes) }
         var best: Found?
         for holder in peer.replicator.holders(of: Slot(hash: hash)) {
             switch await fetch(key, hash, from: holder, patience: Self.warmPatience) {
-            case .held(let found) where found.stamp >= newest: (best, newest) = (found, found.stamp)
-            case .held: break
-            case .absent(let stamp) where stamp > newest: (best, newest) = (nil, stamp)
-            case .absent: break
+            case .held(let found):
+                if best.map({ (version(of: $0), $0.stamp) < (version(of: found), found.stamp) }) ?? true { best = found }
+            case .absent(let stamp): dropped = max(dropped, stamp)
             case .unknown: return nil
             }
         }
-        guard let best else { return nil }
+        guard let best, best.stamp >= dropped else { return nil }
         peer.counters.add(.warmHits)
         // Refused: something newer has been written here meanwhile.
         return takeIn(best, key, hash) ? best : held(key, hash)

@@ -270,6 +270,11 @@ extension CacheCore {
         _ = peer.near.invalidate(hash: hash, cache: index.value, key: key, upTo: stamp)
     }
 
+    /// Near copies below this stamp are outdated by a write. A higher version may have replaced a higher stamp: then the floor is above it.
+    func nearLimit(_ hash: UInt64, _ stamp: Stamp) -> Stamp {
+        types.isVersioned ? max(stamp, peer.store.floor(of: BucketIndex(hash: hash))) : stamp
+    }
+
     /// Notes that another peer is answered with a key's content as of `stamp`, which it may keep.
     /// - Returns: for the answer; 0: it may not.
     func share(_ hash: UInt64, _ stamp: Stamp, with other: PeerID) -> UInt64 {

@@ -239,7 +239,8 @@ final class QuorumCall: Sendable {
             switch state.work {
             case .read(var read):
                 switch status {
-                case .ok, .superseded, .forgotten: read.acked(voter, stamp)
+                case .ok, .superseded: read.acked(voter, stamp)
+                case .forgotten where !cache.types.isVersioned: read.acked(voter, stamp)
                 default: read.failed(voter)
                 }
                 state.work = .read(read)

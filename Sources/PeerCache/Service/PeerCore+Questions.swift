@@ -49,7 +49,7 @@ extension PeerCore {
         return answer.map { .claimed($0) } ?? .none
     }
 
-    /// - Parameter scheme: of the strict caches that the page is for; nil: it is for the fast ones.
+    /// - Parameter scheme: of the strict caches that the page is for; nil: it is for the fast ones, or a repair of all.
     private func pageContext(_ scheme: QuorumScheme?) -> PageContext {
         let routing = table.routing
         let caches = Dictionary(caches.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })  // looked up, never iterated
@@ -78,7 +78,7 @@ extension PeerCore {
             })
         else { return nil }
         count(result)
-        for (key, stamp) in result.deferred { result.bytes += await fetch(key, stamp, from: other) }
+        for (key, stamp, version) in result.deferred { result.bytes += await fetch(key, stamp, version: version, from: other) }
         for (bucket, floor) in result.floors { store.raiseFloor(of: bucket, to: floor) }
         return result
     }
@@ -115,16 +115,21 @@ extension PeerCore {
 
     /// Fetches a value that was too long for a page. If it does not come, what is older here goes: it has been replaced.
     /// - Returns: its bytes.
-    private func fetch(_ key: HeldKey, _ stamp: Stamp, from other: PeerID) async -> Int {
+    private func fetch(_ key: HeldKey, _ stamp: Stamp, version: UInt64, from other: PeerID) async -> Int {
         guard let cache = caches.first(where: { $0.index == key.cache }) else { return 0 }
         let hash = cache.hash(key.bytes)
-        if case .held(let found) = await cache.fetch(key.bytes, hash, from: other, patience: Self.questionPatience), found.stamp >= stamp {
+        if case .held(let found) = await cache.fetch(key.bytes, hash, from: other, patience: Self.questionPatience),
+            (cache.version(of: found), found.stamp) >= (version, stamp)
+        {
             cache.takeIn(found, key.bytes, hash)
             return found.bytes.readableBytes
         }
         // Whatever else comes of this key is older.
         store.raiseFloor(of: BucketIndex(hash: hash), to: stamp)
-        key.bytes.withUnsafeBytes { _ = store.drop(cache.id(hash), $0.bytes, below: stamp) }
+        key.bytes.withUnsafeBytes { bytes in
+            guard store.wants(cache.id(hash), bytes.bytes, stamp: stamp, version: version) else { return }
+            _ = store.drop(cache.id(hash), bytes.bytes, below: version > 0 ? nil : stamp)
+        }
         return 0
     }
 
@@ -136,10 +141,23 @@ extension PeerCore {
         }
     }
 
+    /// Whether the entries of a cache are compared with another peer: both hold the slot for it.
+    func isCompared(with other: PeerID) -> (CacheIndex, Slot) -> Bool {
+        let routing = table.routing
+        let copies = Dictionary(caches.map { ($0.index, $0.options.copies) }, uniquingKeysWith: { first, _ in first })  // looked up only
+        return { index, slot in
+            guard let copies = copies[index] else { return false }
+            let holders = routing.placement.peers(of: slot, copies: copies)
+            return holders.contains(routing.me) && holders.contains(other)
+        }
+    }
+
     private func compare(_ buckets: [BucketIndex], _ other: PeerID) async -> ReplicaMachine.Answer {
-        let now = clock.tick(), isComparable = isComparable
+        let now = clock.tick(), isComparable = isComparable, isCompared = isCompared(with: other)
         let summaries = buckets.compactMap { bucket in
-            Slot(index: bucket.slot).flatMap { isComparable($0) ? store.summary(of: bucket, now: now) : nil }
+            Slot(index: bucket.slot).flatMap { slot in
+                isComparable(slot) ? store.summary(of: bucket, now: now, isCompared: { isCompared($0, slot) }) : nil
+            }
         }
         if summaries.isEmpty { return .differ([]) }
         guard let response = await request(.compare, PageWriter.compare(summaries), to: other, Self.questionPatience),
@@ -168,7 +186,7 @@ extension PeerCore {
         count(result)
         counters.add(.bucketsRepaired)
         var bytes = result.bytes
-        for (key, stamp) in result.deferred { bytes += await fetch(key, stamp, from: other) }
+        for (key, stamp, version) in result.deferred { bytes += await fetch(key, stamp, version: version, from: other) }
         coherence.repaired(slot)
         return .repaired(bytes: bytes)
     }

@@ -57,7 +57,8 @@ extension RequestServer {
 
     private func compare(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
         let others = try PageReader.compare(request.value)
-        let buckets = peer.store.differences(from: others, now: peer.clock.tick(), isComplete: peer.isComparable)
+        let buckets = peer.store.differences(
+            from: others, now: peer.clock.tick(), isComplete: peer.isComparable, isCompared: peer.isCompared(with: connection.peer))
         respond(request, PageWriter.differences(buckets), connection)
     }
 

@@ -306,9 +306,10 @@ final class RequestServer: PeerRequestHandler {
                     ttl: request.ttlMilliseconds.map(Duration.init(milliseconds:)),
                     kind: request.flags.contains(.fill) ? .fill : .explicit, now: now)
             }
-        cache.dropNear(request.key, hash, below: request.stamp)
+        let outdated = cache.nearLimit(hash, request.stamp)
+        cache.dropNear(request.key, hash, below: outdated)
         // An owner may be brought something newer: by a repair, or by a former owner.
-        if result == .stored, cache.keepsNear { peer.coherence.changed(hash, request.stamp) }
+        if result == .stored, cache.keepsNear { peer.coherence.changed(hash, outdated) }
         guard request.id != 0 else { return }
         connection.respond(WireResponse(id: request.id, status: ResponseStatus(result)))
     }

@@ -42,8 +42,10 @@ package struct QuorumRead: Sendable {
         /// What the voter knows is not newer than what another one holds: it may have forgotten nothing better.
         func isNotNewer(than newest: Answer) -> Bool { isHeld || guardStamp <= newest.guardStamp }
 
-        /// The voter holds nothing older, and will not take anything older in.
-        func isNotOlder(than newest: Answer) -> Bool { isHeld ? !isOlder(than: newest) : guardStamp >= newest.guardStamp }
+        /// The voter holds nothing older, and takes nothing older in. Of versions a floor says nothing.
+        func isNotOlder(than newest: Answer) -> Bool {
+            isHeld ? !isOlder(than: newest) : newest.version == 0 && guardStamp >= newest.guardStamp
+        }
 
         func isSame(as other: Answer) -> Bool { isHeld && guardStamp == other.guardStamp && version == other.version }
     }
@@ -59,7 +61,7 @@ package struct QuorumRead: Sendable {
     private let scheme: QuorumScheme
     private let answersMin: Int
     private var voters: [Voter]
-    private enum Write: Sendable { case none, sent, failed }
+    private enum Write: Sendable, Equatable { case none, sent(version: UInt64), failed }
     /// Bringing up of each voter.
     private var writes: [Write]
     /// Asked for the value, and not heard of.
@@ -87,14 +89,15 @@ package struct QuorumRead: Sendable {
     package mutating func failed(_ voter: Int) {
         guard voters.indices.contains(voter) else { return }
         if asking == voter { asking = nil }
-        if writes[voter] == .sent { writes[voter] = .failed }
+        if case .sent = writes[voter] { writes[voter] = .failed }
         if case .answered = voters[voter] { return }  // what it said before still holds
         voters[voter] = .silent
     }
 
-    /// It has taken the value in, or knows something newer.
+    /// It has taken the value in, or knows something newer; in caches without versions also: its floor is as high.
     package mutating func acked(_ voter: Int, _ stamp: Stamp) {
         guard voters.indices.contains(voter) else { return }
+        guard case .sent(let version) = writes[voter] else { return }
         writes[voter] = .none
         let written = Answer(guardStamp: stamp, isHeld: true, version: version)
         if case .answered(let answer) = voters[voter], answer.isNotOlder(than: written) { return }
@@ -139,8 +142,9 @@ package struct QuorumRead: Sendable {
             if case .answered(let answer) = voters[position] { return !answer.isNotOlder(than: newest) && writes[position] == .none }
             return writes[position] == .none
         }
-        if lagging.isEmpty { return writes.contains(.sent) ? .wait : missed(answers.count, highest) }
-        for position in lagging { writes[position] = .sent }
+        let isWriting = writes.contains { if case .sent = $0 { true } else { false } }
+        if lagging.isEmpty { return isWriting ? .wait : missed(answers.count, highest) }
+        for position in lagging { writes[position] = .sent(version: newest.version) }
         version = newest.version
         return .write(stamp, to: lagging)
     }

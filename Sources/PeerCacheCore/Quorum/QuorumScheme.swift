@@ -95,6 +95,9 @@ package struct OpenLists: Hashable, Sendable {
         lists.append(list)
     }
 
+    /// Leaves those in which this peer voted.
+    mutating func dropUnvoted() { lists.removeAll { $0.voted.isEmpty } }
+
     /// This peer voted under a placement, after enough of these lists had been left.
     mutating func close(by placement: UInt64) {
         for position in lists.indices { lists[position].closers = [placement] }

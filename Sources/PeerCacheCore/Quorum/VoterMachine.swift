@@ -197,7 +197,9 @@ package struct VoterMachine: Sendable {
     private mutating func leave(_ slot: Slot) {
         let isVoting = voting.contains(slot)
         if isVoting {
-            if knowing.contains(slot) { lists[slot.index] = OpenLists() } else { lists[slot.index].close(by: placement.digest) }
+            // Whoever knows all that came before need not name those lists; but in which it voted itself it has to say.
+            if knowing.contains(slot) { lists[slot.index].dropUnvoted() }
+            lists[slot.index].close(by: placement.digest)
         }
         guard isVoting || mayBeOpen.contains(slot) else { return }
         listed.insert(slot)

@@ -132,7 +132,7 @@ package struct VoterConfiguration: Hashable, Sendable {
     /// Whoever lost a slot, or is the first to vote, asks its voters so often whether they vote.
     package var queryEvery: Duration = .milliseconds(500)
     /// Open lists of one slot; a peer that brings more is asked again later.
-    package var listsMax = 16
+    package var listsMax = 64
     /// Indices of the slots that the machine looks after; all but in simulations of a few keys.
     package var slotRange = 0..<Slot.count
 

@@ -53,7 +53,7 @@ package struct PageResult: Sendable {
     package var next = 0
     package var bytes = 0
     /// Too long for a page, newer than what is held: to be asked for one by one.
-    package var deferred: [(key: HeldKey, stamp: Stamp)] = []
+    package var deferred: [(key: HeldKey, stamp: Stamp, version: UInt64)] = []
     /// To be raised when those have come.
     package var floors: [(bucket: BucketIndex, floor: Stamp)] = []
     /// Refused: stamps from the future, keys of other slots.
@@ -102,15 +102,21 @@ extension ByteStore {
 
     private func takeIn(_ entry: WireEntry, _ id: KeyID, _ context: PageContext, _ result: inout PageResult) {
         if entry.kind != .deferred { return _ = take(entry, id, now: context.now) }
-        if wants(id, entry.key.bytes, stamp: entry.stamp) {
-            result.deferred.append((HeldKey(cache: id.cache, bytes: Array(entry.key)), entry.stamp))
+        let version = sourceVersion(entry.value, id.cache)
+        if wants(id, entry.key.bytes, stamp: entry.stamp, version: version) {
+            result.deferred.append((HeldKey(cache: id.cache, bytes: Array(entry.key)), entry.stamp, version))
         }
     }
 
     /// Which of another holder's buckets differ from those here; what is not compared here does not.
-    package func differences(from others: [BucketSummary], now: Tick, isComplete: (Slot) -> Bool) -> [BucketIndex] {
+    /// - Parameter isCompared: whether the entries of a cache count in a slot.
+    package func differences(
+        from others: [BucketSummary], now: Tick, isComplete: (Slot) -> Bool, isCompared: (CacheIndex, Slot) -> Bool = { _, _ in true }
+    ) -> [BucketIndex] {
         others.compactMap { other in
-            guard let slot = Slot(index: other.index.slot), isComplete(slot), let mine = summary(of: other.index, now: now) else {
+            guard let slot = Slot(index: other.index.slot), isComplete(slot),
+                let mine = summary(of: other.index, now: now, isCompared: { isCompared($0, slot) })
+            else {
                 return nil
             }
             return mine.differs(from: other) ? other.index : nil
@@ -131,8 +137,7 @@ extension ByteStore {
             guard found.index == bucket, let slot = Slot(index: bucket.slot) else { return result.refused += 1 }
             floor = found.floor
             for (entry, id) in context.entries(found, names.map(context.cache), slot, refused: &result.refused) {
-                let version = shared.caches.pointee.isVersioned(id.cache.value) ? SourceVersion.read(entry.value) ?? 0 : 0
-                theirs[HeldKey(cache: id.cache, bytes: Array(entry.key))] = (entry.stamp, version)
+                theirs[HeldKey(cache: id.cache, bytes: Array(entry.key))] = (entry.stamp, sourceVersion(entry.value, id.cache))
                 takeIn(entry, id, context, &result)
             }
         }
@@ -141,7 +146,7 @@ extension ByteStore {
             guard let their = theirs[HeldKey(cache: id.cache, bytes: Array(key))] else {
                 return info.stamp > floor ? ship(id, key, info, value) : ()
             }
-            let version = shared.caches.pointee.isVersioned(id.cache.value) ? SourceVersion.read(value) ?? 0 : 0
+            let version = sourceVersion(value, id.cache)
             if version != their.version ? version > their.version : info.stamp > their.stamp { ship(id, key, info, value) }
         }
         return result

@@ -51,9 +51,11 @@ extension ByteStore {
     }
 
     /// Digest and floor of a bucket; nil when its slot is absent. O(entries of the bucket).
-    package func summary(of bucket: BucketIndex, now: Tick) -> BucketSummary? {
+    /// - Parameter isCompared: whether the entries of a cache count.
+    package func summary(of bucket: BucketIndex, now: Tick, isCompared: (CacheIndex) -> Bool = { _ in true }) -> BucketSummary? {
         var digest = BucketDigest()
         let floor = readBucket(bucket, now: now, valueBytesMax: { 0 }) { id, _, info, _ in
+            guard isCompared(id.cache) else { return }
             digest.toggle(hash: UInt32(truncatingIfNeeded: id.hash >> 32), stamp: info.stamp, isTombstone: info.isTombstone)
         }
         return floor.map { BucketSummary(index: bucket, floor: $0, digest: digest) }
@@ -81,9 +83,6 @@ extension ByteStore {
         }
         return page.finish(slots: request.slots.count, next: 0)
     }
-
-    /// Whether a transferred entry is worth asking for: nothing newer is held or was dropped here.
-    package func wants(_ id: KeyID, _ key: RawSpan, stamp: Stamp) -> Bool { isHeld(id.slot) && guardStamp(id, key) < stamp }
 
     /// Takes in an entry of another holder, with its stamp: an older one, or one below the floor, changes nothing.
     package func take(_ entry: WireEntry, _ id: KeyID, now: Tick) -> WriteResult {

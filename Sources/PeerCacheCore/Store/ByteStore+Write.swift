@@ -29,7 +29,8 @@ extension ByteStore {
     /// Writes a tombstone, also for a key that is not held. As ``set(_:_:value:ttl:now:mint:)``; `.forgotten`: the floor alone keeps the
     /// removal.
     /// - Parameters:
-    ///   - version: of the data source, in caches that have versions; nil: the removal is newer than what is held.
+    ///   - version: of the data source, in caches that have versions. Nil there: what is held is dropped, whatever its version, and the answer
+    ///     is `.forgotten`.
     ///   - keep: until when the tombstone is held, if memory allows.
     package func remove(
         _ id: KeyID, _ key: RawSpan, version: UInt64? = nil, keep: Tick, now: Tick, mint: (Stamp) -> Stamp

@@ -17,7 +17,8 @@ extension Shard {
                 for handle in part where entries[handle].hash <= last {
                     let entry = entries[handle]
                     if !entry.info.isTombstone, Int(entry.valueBytes) > valueBytesMax() {
-                        body(KeyID(hash: UInt64(entry.hash) << 32, cache: CacheIndex(entry.cache)), key(entry), entry.info, nil)
+                        let id = KeyID(hash: UInt64(entry.hash) << 32, cache: CacheIndex(entry.cache))
+                        body(id, key(entry), infoWithVersion(entry), nil)
                     } else {
                         visit(entry) { body($0, $1, $2, $3) }
                     }

@@ -46,6 +46,10 @@ extension Shard {
 
         let final = stamp ?? mint(guardStamp(request, found))
         if stamp == nil, let refusal = refusal(request, final, found, isMinted: true) { return .done(refusal, final) }
+        // Among versions it would be the lowest: it counts as kept and dropped at once, so that everything of before is below the floor.
+        if request.isTombstone, request.value.isEmpty, shared.caches.pointee.isVersioned(request.id.cache.value) {
+            return discard(request, final, found)
+        }
         let life = request.life(final)
         guard hasRoom, !isDead(life) else {
             let reason: WritableKeyPath<ForgottenCounts, Int> = isTooLarge ? \.tooLarge : isDead(life) ? \.expired : \.noRoom

@@ -18,19 +18,37 @@ extension ByteStore {
         shared.caches.pointee.cell(cache.value)?.pointee.isVersioned.store(true, ordering: .relaxed)
     }
 
-    /// As ``held(_:_:)``, with the version; 0 in caches without.
-    package func heldWithVersion(_ id: KeyID, _ key: RawSpan) -> (info: EntryInfo, version: UInt64)? {
+    /// As ``held(_:_:)``, with the version.
+    package func heldWithVersion(_ id: KeyID, _ key: RawSpan) -> EntryInfo? {
         key.withUnsafeBytes { key in
             shard(of: id).pointee.lock.withLock { shard in
                 let handle = shard.find(id, key)
                 guard handle != 0, !shard.isCleared(shard.entries[handle]) else { return nil }
-                return (shard.entries[handle].info, shard.sourceVersion(shard.entries[handle]))
+                return shard.infoWithVersion(shard.entries[handle])
             }
         }
+    }
+
+    /// The version of what another peer sent of a cache; 0: the cache has none.
+    package func sourceVersion(_ content: UnsafeRawBufferPointer, _ cache: CacheIndex) -> UInt64 {
+        shared.caches.pointee.isVersioned(cache.value) ? SourceVersion.read(content) ?? 0 : 0
+    }
+
+    /// Whether an entry of another holder would replace what is here. False when the slot is not held.
+    package func wants(_ id: KeyID, _ key: RawSpan, stamp: Stamp, version: UInt64) -> Bool {
+        guard isHeld(id.slot) else { return false }
+        guard let held = heldWithVersion(id, key) else { return guardStamp(id, key) < stamp }
+        return version != held.sourceVersion ? version > held.sourceVersion : stamp > held.stamp
     }
 }
 
 extension Shard {
+    func infoWithVersion(_ entry: EntryRef) -> EntryInfo {
+        var info = entry.info
+        info.sourceVersion = sourceVersion(entry)
+        return info
+    }
+
     /// 0: the cache has none, or a removal came without.
     func sourceVersion(_ entry: EntryRef) -> UInt64 {
         guard shared.caches.pointee.isVersioned(entry.cache), entry.valueBytes >= SourceVersion.bytes else { return 0 }

@@ -30,6 +30,8 @@ package struct EntryInfo: Hashable, Sendable {
     /// Length of the value; 0 for a tombstone.
     package var valueBytes: Int
     package var isTombstone: Bool
+    /// ``SourceVersion``, where it was asked for; 0: the cache has none.
+    package var sourceVersion: UInt64 = 0
 
     package init(stamp: Stamp, expiry: Tick?, valueBytes: Int, isTombstone: Bool) {
         self.stamp = stamp

@@ -85,10 +85,14 @@ package struct PageBuilder: ~Copyable {
         }
         let start = storage.count
         storage.append(contentsOf: key)
-        if let value { storage.append(contentsOf: value) }
+        if let value {
+            storage.append(contentsOf: value)
+        } else if info.sourceVersion > 0 {
+            withUnsafeBytes(of: info.sourceVersion.bigEndian) { storage.append(contentsOf: $0) }
+        }
         pieces.append(
             Piece(
-                cache: index, keyStart: start, keyBytes: key.count, valueBytes: value?.count ?? 0, stamp: info.stamp,
+                cache: index, keyStart: start, keyBytes: key.count, valueBytes: storage.count - start - key.count, stamp: info.stamp,
                 ttlMilliseconds: info.ttlMilliseconds, kind: info.isTombstone ? .tombstone : value == nil ? .deferred : .value))
     }
 

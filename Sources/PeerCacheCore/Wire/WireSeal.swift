@@ -117,13 +117,16 @@ extension PageReader {
                 throw .tooManyItems
             }
             let voters = stride(from: 0, to: raw.n_voters, by: 2).map { PeerID(high: raw.voters[$0], low: raw.voters[$0 + 1]) }
+            let voted = Array(UnsafeBufferPointer(start: raw.voted, count: raw.n_voted))
+            // Twice would count as two.
+            guard Set(voters).count == voters.count, Set(voted).count == voted.count else { throw .undecodable }
             var slots: [Slot] = []
             for index in UnsafeBufferPointer(start: raw.slots, count: raw.n_slots) {
                 guard let slot = Slot(index: Int(index)) else { throw .undecodable }
                 slots.append(slot)
             }
             let list = VoterList(
-                voters: voters, entered: raw.entered, voted: Array(UnsafeBufferPointer(start: raw.voted, count: raw.n_voted)),
+                voters: voters, entered: raw.entered, voted: voted,
                 closers: Array(UnsafeBufferPointer(start: raw.closers, count: raw.n_closers)))
             lists.append(OpenList(list: list, slots: slots))
         }

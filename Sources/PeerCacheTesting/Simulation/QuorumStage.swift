@@ -70,8 +70,14 @@ package struct QuorumStage {
     /// The peers in the order in which the slot would like to be held by them: its voters are the first that are members.
     package static func order(of count: Int) throws -> [Int] {
         let quorum = try QuorumStage(peers: count).quorum
-        let placement = quorum.placements.placement(of: Array(0..<count), digest: 1)
-        return placement.peers(of: quorum.keys[0].id.slot, copies: count).compactMap { id in quorum.peers.firstIndex { $0.id == id } }
+        var order: [Int] = []
+        while order.count < count {  // a placement tells some of them at a time
+            let placement = quorum.placements.placement(of: (0..<count).filter { !order.contains($0) }, digest: 1)
+            let next = placement.peers(of: quorum.keys[0].id.slot, copies: count)
+            if next.isEmpty { break }
+            order += next.compactMap { id in quorum.peers.firstIndex { $0.id == id } }
+        }
+        return order
     }
 
     package func votes(_ peer: Int) -> Bool { quorum.peers[peer].machine.voting.contains(quorum.keys[0].id.slot) }

@@ -199,6 +199,31 @@ import Testing
         #expect(stage.violation == nil)
     }
 
+    /// P knows all of what came before, alone in a smaller list; whoever asks it later must hear that it voted in the larger one.
+    @Test func aPeerThatKnowsAllStillTellsWhereItVoted() throws {
+        let scheme = try #require(QuorumScheme(copies: 5, readFrom: 3, ackedBy: 3))
+        let order = try QuorumStage.order(of: 10)
+        let (p, q, r, s, t) = (order[0], order[1], order[2], order[3], order[4])
+        let (a, b, c, d, e) = (order[5], order[6], order[7], order[8], order[9])
+        var stage = try QuorumStage(offsets: Array(repeating: 0, count: 10), scheme: scheme, minimumPeers: 3)
+        stage.table([a, b, c, d, e])
+        stage.settle([a, b, c, d, e])
+        #expect(stage.write(1, at: a, asking: [a, b, c], reaching: [a, b, c, d, e]) == .done)
+        stage.table([p, q, r, s, t, a, b, c, d, e], knownTo: [p, s, t, a, b, c, d, e])
+        stage.settle([p, s, t, a, b, c, d, e])
+        #expect(stage.votes(p) && stage.votes(s) && stage.votes(t))
+        #expect(stage.write(2, at: p, asking: [p, s, t]) == .done)
+        stage.lose()
+        stage.table([p, q, r])
+        stage.settle([p, q, r], mute: [q, r])
+        stage.crash(s)
+        stage.crash(t)
+        stage.table([p, q, r, a, b, c])
+        stage.settle([p, q, r, a, b, c])
+        _ = stage.get(at: q, from: [q, r, a])
+        #expect(stage.violation == nil)
+    }
+
     /// All that is known to A, B and C is that others took over; and those still vote, elsewhere.
     @Test func aClusterThatKnowsOfVotesDoesNotBeginAnew() throws {
         try expectHarm(of: .foundsTwice) { mutant in

@@ -29,9 +29,9 @@ import Testing
     }
 
     private func held(_ key: TestKey, _ fixture: StoreFixture) -> Write? {
-        fixture.store.heldWithVersion(key.id, key.bytes.span.bytes).map { info, version in
+        fixture.store.heldWithVersion(key.id, key.bytes.span.bytes).map { info in
             Write(
-                version: version, stamp: Int(info.stamp.milliseconds - StoreFixture.milliseconds), isRemoval: info.isTombstone)
+                version: info.sourceVersion, stamp: Int(info.stamp.milliseconds - StoreFixture.milliseconds), isRemoval: info.isTombstone)
         }
     }
 
@@ -63,12 +63,17 @@ import Testing
         #expect(fixture.guardStamp(key) > StoreFixture.stamp(15))
     }
 
-    @Test func aRemovalWithoutVersionIsNewerThanWhatIsHeld() throws {
-        let fixture = try fixture(), key = fixture.key("a")
+    /// As the journal's removals are: whatever comes of an older stamp stays away, whatever its version.
+    @Test func aRemovalWithoutVersionDropsWhatIsHeldAndWhatComesLate() throws {
+        let fixture = try fixture(), key = fixture.key("a"), other = fixture.key("b")
         apply(Write(version: 7, stamp: 12), key, fixture)
-        #expect(fixture.applyTombstone(key, StoreFixture.stamp(13)) == .stored)
         #expect(fixture.applyTombstone(key, StoreFixture.stamp(11)) == .superseded)
-        #expect(fixture.held(key)?.isTombstone == true)
+        #expect(fixture.applyTombstone(key, StoreFixture.stamp(13)) == .forgotten)
+        #expect(fixture.held(key) == nil)
+        #expect(apply(Write(version: 9, stamp: 12), key, fixture) == .forgotten)
+        #expect(fixture.applyTombstone(other, StoreFixture.stamp(14)) == .forgotten)
+        #expect(apply(Write(version: 9, stamp: 13), other, fixture) == .forgotten)
+        #expect(apply(Write(version: 1, stamp: 15), other, fixture) == .stored)
     }
 
     @Test func aClearedVersionDoesNotStandInTheWay() throws {
