@@ -10,7 +10,7 @@ internal import PeerCacheTransport
 /// once for everybody who waits.
 public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
     let core: CacheCore
-    let codec: ValueCodec<Value>
+    @usableFromInline let codec: ValueCodec<Value>
     @usableFromInline let near: NearReader
 
     init(core: CacheCore, codec: ValueCodec<Value>) {
@@ -47,21 +47,6 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
     public func peek(_ key: Key) -> Value? {
         if let value = nearValue(key) { return value }
         return peekOwn(key)
-    }
-
-    /// The values of those keys that have one; equal keys count once. One request per owner and 1,024 keys.
-    ///
-    /// - Throws: as ``get(_:)``; the first error, after all have ended.
-    public func getMany(_ keys: some Sequence<Key>) async throws -> [Key: Value] {
-        var values: [Key: Value] = [:]
-        var missing: [Key] = []
-        for key in Set(keys) {
-            if let value = nearValue(key) { values[key] = value } else { missing.append(key) }
-        }
-        if missing.isEmpty { return values }
-        try await prepare()
-        for (key, value) in try await findMany(missing) { values[key] = value }
-        return values
     }
 
     // MARK: Writing
