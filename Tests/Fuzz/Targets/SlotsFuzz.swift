@@ -28,7 +28,7 @@ struct SlotsFuzz {
     private init() throws {
         guard let scheme = Self.scheme else { fatalError("fuzz: scheme") }
         var configuration = VoterConfiguration(minimumPeers: 2)
-        configuration.tellFor = .zero
+        configuration.gatherFor = .zero
         replica = ReplicaMachine(me: Self.peers[0])
         voter = VoterMachine(configuration, scheme: scheme, me: Self.peers[0])
         try place(0)
@@ -148,7 +148,7 @@ struct SlotsFuzz {
             var told = SealAnswer(voting: random.next() % 2 == 0 ? seal.slots : drawSlots(&random), lists: drawLists(&random))
             (told.founded, told.founding, told.empty) = (drawSlots(&random), drawSlots(&random), drawSlots(&random))
             let group = SlotTimes.Group(at: random.next(), slots: drawSlots(&random))
-            if random.next() % 2 == 0 { told.forgotten.groups = [group] } else { told.blank.groups = [group] }
+            if random.next() % 2 == 0 { told.forgotten.groups = [group] }
             let bytes = PageWriter.sealAnswer(told, floors: [(Contents.name, Contents.stamp(&random))])
             if let read = changed(bytes, &random, { try? PageReader.sealAnswer($0) { _, _ in } }) { answer = .sealed(read) }
             if random.next() % 8 == 0 { answer = .disagrees }
@@ -209,13 +209,17 @@ struct SlotsFuzz {
         }
     }
 
+    /// Few different ones, so that lists close each other; sometimes one twice, which is refused.
+    private func drawPlacements(_ random: inout FuzzRandom) -> [UInt64] { (0..<random.next() % 4).map { _ in random.next() % 8 } }
+
     private func drawLists(_ random: inout FuzzRandom) -> [OpenList] {
         (0..<random.next() % 20).map { _ in
-            let voters = (0...random.next() % 6).map { _ in
+            let drawn = (0...random.next() % 6).map { _ in
                 random.next() % 4 == 0 ? PeerID(high: random.next(), low: 1) : Self.peers[Int(random.next() % 4)]
             }
+            let voters = random.next() % 8 == 0 ? drawn : Set(drawn).sorted()  // the order of a set must not matter
             let list = VoterList(
-                voters: voters, entered: random.next(), hasVoted: random.next() % 2 == 0, isFirst: random.next() % 2 == 0)
+                voters: voters, entered: random.next(), voted: drawPlacements(&random), closers: drawPlacements(&random))
             return OpenList(list: list, slots: drawSlots(&random).slots)
         }
     }
