@@ -14,7 +14,7 @@ final class NearBox<Value: Sendable>: Sendable {
 ///
 /// `@unchecked Sendable` is safe: what the pointers lead to may be used from every thread and lives as long as the core.
 @usableFromInline
-struct NearReader: @unchecked Sendable {
+struct NearReader: @unchecked Sendable {  // unchecked: see above
     private let store: Unmanaged<NearStore>
     private let counters: Unmanaged<StripedCounters<CacheCounter>.Storage>
     private let secret: UnsafeRawPointer
