@@ -103,6 +103,7 @@ struct Simulate: ParsableCommand {
             }
             guard let problem else { return }
             sums.failures += 1
+            if hash { return }
             let mistake = mutant.map { " --mutant \($0)" } ?? ""
             print("peercache-sim --seed \(seed) --count 1 --profile \(profile)\(mistake): \(problem)")
         }

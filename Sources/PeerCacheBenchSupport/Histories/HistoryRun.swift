@@ -44,6 +44,7 @@ public struct HistoryRun: Sendable {
                 scenario.splits = false
             }
             var simulation = try SimulatedReplicas(scenario)
+            simulation.trace = trace
             try simulation.run()
             let figures = simulation.figures
             (problem, hash) = (simulation.problem, simulation.hash)

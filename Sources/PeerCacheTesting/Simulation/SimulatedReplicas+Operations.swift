@@ -157,9 +157,25 @@ extension SimulatedReplicas {
 
     private mutating func written(_ id: OperationID, _ stamp: Stamp) {
         guard let operation = operations.removeValue(forKey: id) else { return }
+        trace?("\(now / 1_000_000) key \(operation.key) is written at \(stamp.clock)")
+        isBeingWritten[operation.key] = false
+        guard isKnown(operation.key, stamp) else { return }
         newest[operation.key] = max(newest[operation.key], stamp)
         confirmed[operation.key] = max(confirmed[operation.key], operation.floor)
-        isBeingWritten[operation.key] = false
+    }
+
+    /// A living peer has it, or something newer.
+    private func isKnown(_ key: Int, _ stamp: Stamp) -> Bool {
+        peers.indices.contains { peers[$0].isAlive && guardStamp($0, key) >= stamp }
+    }
+
+    /// What only the dead knew is lost (`CONTRACT.md` W1): the newest that the living know is to be kept.
+    mutating func forgetLost() {
+        for key in newest.indices where !isKnown(key, newest[key]) {
+            trace?("\(now / 1_000_000) key \(key): \(newest[key].clock) is lost")
+            newest[key] = peers.indices.filter { peers[$0].isAlive }.map { guardStamp($0, key) }.max() ?? .zero
+            confirmed[key] = 0
+        }
     }
 
     // MARK: Owners
@@ -189,6 +205,7 @@ extension SimulatedReplicas {
     private mutating func apply(_ index: Int, _ key: Int, _ stamp: Stamp, _ row: Int?) -> WriteResult {
         let bytes = Array("\(key)".utf8), value = row.map { Array("\($0)".utf8) } ?? []
         let (store, now) = (peers[index].store, tick(index))
+        trace?("\(self.now / 1_000_000) peer \(index) takes \(row.map { "\($0)" } ?? "nothing") of key \(key) at \(stamp.clock)")
         return bytes.withUnsafeBytes { bytes in
             value.withUnsafeBytes { value in
                 row == nil

@@ -124,9 +124,9 @@ package struct SimulatedReplicas {
     var started = 0
     /// The data source: version and value of each key; nil: it does not exist.
     var rows: [(version: Int, exists: Bool)]
-    /// Versions whose write or removal was confirmed.
+    /// The newest versions whose write or removal was confirmed and did not go with all holders.
     var confirmed: [Int]
-    /// The highest stamp of a confirmed write or removal.
+    /// The highest stamp of a confirmed write or removal that did not go with all its holders.
     var newest: [Stamp]
     /// Peers of two sides hear nothing of each other.
     var side: [Int] = []
@@ -223,6 +223,8 @@ package struct SimulatedReplicas {
             guard let victim = table.placed.randomElement(using: &random) else { return }
             figures.crashes += 1
             peers[victim].isAlive = false
+            trace?("\(now / 1_000_000) peer \(victim) crashes")
+            forgetLost()
             now += 700_000_000  // until the others know
             publish(placed: table.placed.filter { $0 != victim }, present: table.present.filter { $0 != victim })
         default: break

@@ -17,6 +17,13 @@ import Testing
         try expectNoProblem(scenario)
     }
 
+    /// Both holders of a key crash one after another: what only they knew is lost, and the rest still has to agree.
+    @Test(arguments: [715, 2_152_225] as [UInt64]) func allHoldersCrash(seed: UInt64) throws {
+        var scenario = SimulatedReplicas.Scenario(mixed: seed)
+        (scenario.operations, scenario.changesEvery, scenario.splits) = (300, 50..<400, false)
+        try expectNoProblem(scenario)
+    }
+
     private func expectNoProblem(_ seed: UInt64) throws { try expectNoProblem(.init(mixed: seed)) }
 
     private func expectNoProblem(_ scenario: SimulatedReplicas.Scenario) throws {
