@@ -90,14 +90,15 @@ extension ReplicaMachine {
         if isWaiting(slot) { chooseSources(slot, isLast: isLast, isUnanswered: isUnanswered, &effects) }
         if wasClaiming {
             effects.append(.serve(slot, serving(slot)))
-            if contents[slot.index] == .complete { own(slot) }
+            // From now on it takes writes, whatever it still has to fetch.
+            if placement.owner(of: slot) == me { owned.insert(slot, since: now.hlc) }
+            checkCopies(of: slot)
         }
     }
 
-    /// This peer is owner and holds all that there is.
-    mutating func own(_ slot: Slot) {
-        guard placement.owner(of: slot) == me, !claiming.contains(slot) else { return }
-        owned.insert(slot, since: now.hlc)
+    /// An owner that holds all that there is compares it with the copies soon.
+    mutating func checkCopies(of slot: Slot) {
+        guard placement.owner(of: slot) == me, contents[slot.index] == .complete, !claiming.contains(slot) else { return }
         for peer in placement.peers(of: slot, copies: copiesMax) { check(slot, at: peer) }
     }
 }

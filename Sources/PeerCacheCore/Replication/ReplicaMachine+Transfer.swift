@@ -67,7 +67,7 @@ extension ReplicaMachine {
         }
         contents[slot.index] = .complete
         effects.append(.serve(slot, serving(slot)))
-        own(slot)
+        checkCopies(of: slot)
     }
 
     /// The source has let the slot go.

@@ -104,6 +104,20 @@ import Testing
         #expect(bench.machine.owedCount == 0)
     }
 
+    /// Whoever took writes as owner is asked before the owner of before, even if it lost the slot while it still fetched the rest.
+    @Test func anOwnerThatStillFetchesSaysThatItOwns() throws {
+        var bench = Bench(me)
+        bench.handle(.placement(try placement([me, other], digest: 2), present: [other], copies: [2]))
+        let mine = slots(of: me, try placement([me, other], digest: 2))
+        for call in bench.takeCalls() {
+            let slots = try #require(claimed(call.question))
+            bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots, owned: [Ownership(since: 5, slots: slots)]))))
+        }
+        let answer = bench.machine.answer(to: mine)
+        #expect(answer.complete.isEmpty && answer.partial == mine)
+        #expect(answer.owned.map(\.slots) == [mine] && answer.owned.allSatisfy { $0.since > 5 })
+    }
+
     /// A page that was under way when a slot was lost and regained does not complete it.
     @Test func aPageFromBeforeALossDoesNotCount() throws {
         var bench = Bench(me)

@@ -17,9 +17,16 @@ import Testing
         try expectNoProblem(scenario)
     }
 
+    /// Once broken: an owner that lost its slot while it was fetching did not count as the last owner, and an older value was read.
+    @Test func joinsThatFollowOneAnother() throws {
+        var scenario = SimulatedReplicas.Scenario(mixed: 10_079_899)
+        (scenario.operations, scenario.changesEvery, scenario.splits) = (300, 50..<400, false)
+        try expectNoProblem(scenario)
+    }
+
     /// Both holders of a key crash one after another: what only they knew is lost, and the rest still has to agree.
-    @Test(arguments: [715, 2_152_225] as [UInt64]) func allHoldersCrash(seed: UInt64) throws {
-        var scenario = SimulatedReplicas.Scenario(mixed: seed)
+    @Test func allHoldersCrash() throws {
+        var scenario = SimulatedReplicas.Scenario(mixed: 2_152_225)
         (scenario.operations, scenario.changesEvery, scenario.splits) = (300, 50..<400, false)
         try expectNoProblem(scenario)
     }
