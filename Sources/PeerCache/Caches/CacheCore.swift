@@ -84,8 +84,10 @@ final class CacheCore: Sendable {
     // MARK: Own store
 
     /// Reads the own store; false: nothing is held. `body` runs under the store's lock. Not generic: that costs four times as much.
-    func visitHeld(_ key: UnsafeRawBufferPointer, _ hash: UInt64, _ body: (EntryInfo, RawSpan) -> Void) -> Bool {
-        peer.store.visit(id(hash), key.bytes, now: peer.clock.tick(), body)
+    func visitHeld(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt64, upTo limit: Int = .max, _ body: (EntryInfo, RawSpan) -> Void
+    ) -> Bool {
+        peer.store.visit(id(hash), key.bytes, now: peer.clock.tick(), upTo: limit, body)
     }
 
     /// Whether what the own store holds of a key may be used: the slot is held for this cache, and nobody else may have changed it.
@@ -100,14 +102,37 @@ final class CacheCore: Sendable {
     /// A copy of what the own store holds.
     func held(_ key: [UInt8], _ hash: UInt64) -> Found? {
         var found: Found?
+        var large = 0
         _ = key.withUnsafeBytes { key in
-            visitHeld(key, hash) { info, value in
-                found = Found(
-                    bytes: value.withUnsafeBytes { ByteBuffer(bytes: $0) }, object: nil, stamp: info.stamp,
-                    ttlMilliseconds: peer.millisecondsLeft(info.expiry), source: .own)
+            visitHeld(key, hash, upTo: WireLimits.chunkBytes) { info, value in
+                guard value.byteCount == info.valueBytes else { return large = info.valueBytes }
+                found = self.found(value.withUnsafeBytes { ByteBuffer(bytes: $0) }, info)
             }
         }
-        return found
+        return large > 0 ? heldLarge(key, hash, large) : found
+    }
+
+    private func found(_ bytes: ByteBuffer, _ info: EntryInfo) -> Found {
+        Found(bytes: bytes, object: nil, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry), source: .own)
+    }
+
+    /// As ``held(_:_:)`` for a long value: copied once, to where it stays.
+    private func heldLarge(_ key: [UInt8], _ hash: UInt64, _ byteCount: Int) -> Found? {
+        var byteCount = byteCount
+        // It may be replaced by a longer one meanwhile.
+        for _ in 0..<3 {
+            var bytes = ByteBuffer(), result = ReadResult.miss
+            bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: byteCount) { target in
+                result = key.withUnsafeBytes { peer.store.copy(id(hash), $0.bytes, into: target, now: peer.clock.tick()) }
+                return if case .hit(let info) = result { info.valueBytes } else { 0 }
+            }
+            switch result {
+            case .hit(let info): return found(bytes, info)
+            case .tooSmall(let info): byteCount = info.valueBytes
+            case .miss: return nil
+            }
+        }
+        return nil
     }
 
     // MARK: Loading at the owner

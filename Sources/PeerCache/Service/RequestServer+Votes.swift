@@ -21,7 +21,7 @@ extension RequestServer {
         }
     }
 
-    private struct Voter {
+    private struct Voter: Sendable {
         let votes: Votes
         let slot: Slot
         let placement: UInt64
@@ -42,7 +42,9 @@ extension RequestServer {
             let floor = peer.store.floor(of: BucketIndex(hash: hash))
             return respond(request, .absent, floor, voter, connection)
         }
-        if request.flags.contains(.value), answerHeld(cache, request, hash, connection, if: { voter.takesPart }) { return }
+        if request.flags.contains(.value), answerHeld(cache, request, hash, connection, else: .abstained, if: { voter.takesPart }) {
+            return
+        }
         let known = cache.known(request.key, hash)
         let status: ResponseStatus = known.isHeld ? (known.isTombstone ? .removed : .held) : .absent
         respond(request, status, known.guardStamp, version: known.version, voter, connection)

@@ -77,7 +77,10 @@ final class RequestServer: PeerRequestHandler {
         }
         cache.counters.add(.served)
         let keepsNear = !isFallback && mayKeep(request, connection)
-        if serving != .doubtful, answerHeld(cache, request, hash, connection, keepsNear: keepsNear) { return }
+        if serving != .doubtful, answerHeld(cache, request, hash, connection, keepsNear: keepsNear, else: isFallback ? .absent : .noLoader)
+        {
+            return
+        }
         if isFallback { return answerAbsent(cache, request, hash, connection) }
         guard cache.mayFind(serving) else { return refuse(request, .noLoader, connection) }
         let id = request.id, key = Array(request.key)
@@ -99,36 +102,47 @@ final class RequestServer: PeerRequestHandler {
     }
 
     /// Answers with what is held. False: nothing is, or `isGood` said no at that moment, and nothing was answered.
-    /// - Parameter keepsNear: the caller keeps a near copy, if it will be told of changes.
+    /// - Parameters:
+    ///   - keepsNear: the caller keeps a near copy, if it will be told of changes.
+    ///   - vanished: the answer when a large value has gone, or is not good any more, before it was copied.
     func answerHeld(
         _ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection, keepsNear: Bool = false,
-        if isGood: () -> Bool = { true }
+        else vanished: ResponseStatus = .absent, if isGood: @escaping @Sendable () -> Bool = { true }
     ) -> Bool {
-        var large: (found: Found, near: UInt64)?
-        var isAnswered = false
-        _ = cache.visitHeld(request.key, hash) { info, value in
+        var isAnswered = false, isLarge = false
+        _ = cache.visitHeld(request.key, hash, upTo: WireLimits.chunkBytes) { info, value in
             guard isGood() else { return }
             isAnswered = true
-            let ttl = peer.millisecondsLeft(info.expiry)
-            let near = keepsNear ? cache.share(hash, info.stamp, with: connection.peer) : 0
-            guard value.byteCount <= WireLimits.chunkBytes else {
-                let bytes = value.withUnsafeBytes { ByteBuffer(bytes: $0) }
-                large = (Found(bytes: bytes, object: nil, stamp: info.stamp, ttlMilliseconds: ttl, source: .own), near)
-                return
-            }
+            guard value.byteCount == info.valueBytes else { return isLarge = true }
             var response = WireResponse(id: request.id, status: .ok)
             response.stamp = info.stamp
-            response.ttlMilliseconds = ttl
-            response.near = near
+            response.ttlMilliseconds = peer.millisecondsLeft(info.expiry)
+            response.near = keepsNear ? cache.share(hash, info.stamp, with: connection.peer) : 0
             value.withUnsafeBytes { bytes in
                 response.value = bytes
                 connection.respond(response)
             }
         }
-        if let (found, near) = large {
-            connection.respond(id: request.id, found.bytes, stamp: found.stamp, ttlMilliseconds: found.ttlMilliseconds, near: near)
+        guard isLarge else { return isAnswered }
+        // Megabytes are copied elsewhere: the event loop has other callers, and the user's own requests.
+        guard enter(connection) else {
+            refuse(request, .overloaded, connection)
+            return true
         }
-        return isAnswered
+        let key = Array(request.key), id = request.id
+        let started = peer.tasks.start {
+            defer { self.leave(connection) }
+            guard let found = cache.held(key, hash), isGood() else {
+                return connection.respond(id: id, vanished, stamp: cache.guardStamp(key, hash))
+            }
+            let near = keepsNear ? cache.share(key, hash, found.stamp, with: connection.peer) : 0
+            connection.respond(id: id, found.bytes, stamp: found.stamp, ttlMilliseconds: found.ttlMilliseconds, near: near)
+        }
+        if started == nil {
+            leave(connection)
+            refuse(request, peer.tasks.isStopped ? .shuttingDown : .overloaded, connection)
+        }
+        return true
     }
 
     /// A load for a reader that found nothing at the voters. Deferred values of pages are asked for in the same way.

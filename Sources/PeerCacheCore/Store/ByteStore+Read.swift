@@ -80,16 +80,17 @@ extension ByteStore {
     ///
     /// For the hot path: not generic, so a hit costs as much as ``copy(_:_:into:now:)``. Through ``withValue(_:_:now:_:)`` it took five times
     /// as long, which Swift 6.3.1 does not specialise for its caller even when it is inlinable.
+    /// - Parameter limit: of a longer value, above about 1,000 bytes, `body` gets no bytes, only the size: a copy may take milliseconds.
     /// - Returns: false for a miss, without a call: nothing held, a tombstone, expired, or cleared.
     @discardableResult
-    package func visit(_ id: KeyID, _ key: RawSpan, now: Tick, _ body: (EntryInfo, RawSpan) -> Void) -> Bool {
+    package func visit(_ id: KeyID, _ key: RawSpan, now: Tick, upTo limit: Int = .max, _ body: (EntryInfo, RawSpan) -> Void) -> Bool {
         key.withUnsafeBytes { key in
             withUnsafeTemporaryAllocation(byteCount: Self.quickBytesMax, alignment: 8) { buffer in
                 let start = buffer.baseAddress.unsafelyUnwrapped
                 let found = quick(id, key, now: now, start)
                 switch found.outcome {
                 case .miss: return false
-                case .slow: return slowVisit(id, key, now: now, body)
+                case .slow: return slowVisit(id, key, now: now, limit, body)
                 case .hit:
                     let value = UnsafeRawBufferPointer(start: start + ChunkLayout.header + key.count, count: Int(found.valueBytes))
                     body(found.info, value.bytes)
@@ -100,12 +101,18 @@ extension ByteStore {
     }
 
     @inline(never)
-    private func slowVisit(_ id: KeyID, _ key: UnsafeRawBufferPointer, now: Tick, _ body: (EntryInfo, RawSpan) -> Void) -> Bool {
+    private func slowVisit(
+        _ id: KeyID, _ key: UnsafeRawBufferPointer, now: Tick, _ limit: Int, _ body: (EntryInfo, RawSpan) -> Void
+    ) -> Bool {
         enum Step { case done(Bool), copy(EntryInfo) }
         for attempt in 1...Self.attempts {
             let step = shard(of: id).pointee.lock.withLock { shard -> Step in
                 guard let entry = shard.use(id, key, now: now) else { return .done(false) }
                 let info = entry.info
+                if info.valueBytes > limit {
+                    body(info, RawSpan())
+                    return .done(true)
+                }
                 if let value = shard.contiguousValue(entry) {
                     body(info, value.bytes)
                     return .done(true)

@@ -25,6 +25,22 @@ import Testing
         #expect(store.checkInvariants() == nil)
     }
 
+    /// Of what is too long to be copied here and now, a visitor learns how long it is.
+    @Test(arguments: [10, 1500, 70_000, 150_000]) func aVisitorCanLeaveLongValues(byteCount: Int) throws {
+        let fixture = try StoreFixture()
+        let key = fixture.key("a")
+        fixture.apply(key, StoreFixture.stamp(1), bytes: byteCount)
+        for limit in [byteCount - 1, byteCount, .max] {
+            var seen: [(held: Int, got: Int)] = []
+            let isHit = fixture.store.visit(key.id, key.bytes.span.bytes, now: StoreFixture.now, upTo: limit) {
+                seen.append(($0.valueBytes, $1.byteCount))
+            }
+            // What is copied anyway, on the reader's stack, is shown whatever the limit.
+            let isShown = byteCount <= limit || byteCount < 1000
+            #expect(isHit && seen.count == 1 && seen.first?.held == byteCount && seen.first?.got == (isShown ? byteCount : 0))
+        }
+    }
+
     private static func key(_ number: Int, _ cache: CacheIndex) -> TestKey {
         TestKey("key \(number)", hash: publicHash("key \(number)"), cache: cache)
     }
