@@ -70,11 +70,31 @@ extension ReplicaMachine {
         checkCopies(of: slot)
     }
 
-    /// The source has let the slot go.
+    /// The source has let the slot go. It is asked what it still holds of the others: a page ends at each slot that it does not.
     private mutating func lacks(_ slot: Slot, _ peer: PeerID, _ effects: inout [Effect]) {
-        sources.change(peer) { $0.remove(slot) }
-        known.change(peer) { $0.forget(SlotSet([slot])) }
-        replaceSource(of: slot, &effects)
+        lacks(SlotSet([slot]), peer, &effects)
+        guard let rest = sources[peer]?.rest, !rest.isEmpty else { return }
+        let id = ask(.claim(SlotSet(rest), placement: placement.digest), .rest(peer), peer, &effects)
+        sources.change(peer) { $0.call = id }
+    }
+
+    mutating func restAnswered(_ id: CallID, by peer: PeerID, _ answer: Answer, _ effects: inout [Effect]) {
+        guard let source = sources[peer], source.call == id else { return }
+        sources.change(peer) { $0.call = nil }
+        guard case .claimed(let answer) = answer else {
+            sources.change(peer) { $0.retryAt = now + configuration.retryAfter }
+            return
+        }
+        var gone = SlotSet(source.rest)
+        gone.subtract(answer.complete)
+        gone.subtract(answer.partial)
+        lacks(gone, peer, &effects)
+    }
+
+    private mutating func lacks(_ slots: SlotSet, _ peer: PeerID, _ effects: inout [Effect]) {
+        sources.change(peer) { $0.remove(slots) }
+        known.change(peer) { $0.forget(slots) }
+        for slot in slots.slots { replaceSource(of: slot, &effects) }
     }
 
     /// Another one, or the rest must do.

@@ -118,6 +118,42 @@ import Testing
         #expect(answer.owned.map(\.slots) == [mine] && answer.owned.allSatisfy { $0.since > 5 })
     }
 
+    /// A page ends at a slot that its source has let go, so one that has let many go is asked at once what is left.
+    @Test func aSourceThatLetsGoIsAskedForTheRest() throws {
+        var bench = Bench(me)
+        let three = try placement([me, other, third], digest: 2)
+        bench.handle(.placement(three, present: [other, third], copies: [1]))
+        for call in bench.takeCalls() {
+            let slots = try #require(claimed(call.question))
+            let owned = [Ownership(since: call.peer == other ? 5 : 3, slots: slots)]
+            bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots, owned: owned))))
+        }
+        let pull = try #require(bench.takeCalls().first)
+        #expect(pull.peer == other)
+        bench.handle(.answered(pull.id, .notHeld))
+        var calls = bench.takeCalls()
+        let question = try #require(calls.first { $0.peer == other })
+        let rest = try #require(claimed(question.question))
+        #expect(rest.count == slots(of: me, three).count - 1)
+        let half = SlotSet(rest.slots.enumerated().filter { $0.offset % 2 == 0 }.map(\.element))
+        bench.handle(.answered(question.id, .claimed(ClaimAnswer(complete: half))))
+        calls += bench.takeCalls()
+        var pulled: [PeerID: SlotSet] = [:]
+        for _ in 0..<Slot.count {
+            let pulls = calls.filter { if case .pull = $0.question { true } else { false } }
+            if pulls.isEmpty { break }
+            for call in pulls {
+                guard case .pull(let request, _) = call.question else { continue }
+                pulled[call.peer, default: SlotSet()].formUnion(SlotSet(request.slots))
+                bench.handle(.answered(call.id, .pulled(slots: request.slots.count, next: 0, bytes: 100)), after: 10)
+            }
+            calls = bench.takeCalls()
+        }
+        var others = slots(of: me, three)
+        others.subtract(half)
+        #expect(pulled[other] == half && pulled[third] == others && bench.machine.unsettledCount == 0)
+    }
+
     /// A page that was under way when a slot was lost and regained does not complete it.
     @Test func aPageFromBeforeALossDoesNotCount() throws {
         var bench = Bench(me)
