@@ -19,8 +19,9 @@ extension CacheCore {
         var answers = [ManyAnswer](repeating: .open, count: keys.count)
         if scheme != nil { return answers }
         var batches: [Batch] = []
-        var last: [PeerID: Int] = [:]  // the batch under way of an owner; looked up, never iterated
-        var (lastOwner, lastBatch) = (peer.me, 0)
+        // Of the placement's members; the batch under way of each owner is looked up, never iterated.
+        var last: [Int: Int] = [:]
+        var (lastOwner, lastBatch) = (-1, 0)
         var hashes = [UInt64](repeating: 0, count: keys.count)
         var tokens = [NearStore.Token?](repeating: nil, count: keepsNear ? keys.count : 0)
         let routing = peer.table.routing
@@ -30,7 +31,7 @@ extension CacheCore {
             let hash = keys.bytes.withUnsafeBytes { secret.hash(UnsafeRawBufferPointer(rebasing: $0[range])) }
             hashes[index] = hash
             if keepsNear { tokens[index] = nearToken(hash) }
-            guard let owner = routing.owner(hash), owner != peer.me else {
+            guard let owner = routing.placement.ownerIndex(hash: hash), owner != routing.myIndex else {
                 let key = Array(keys.bytes[range])
                 if isServing(hash), let found = heldForReader(key, hash) {
                     counters.add(.ownHits)
@@ -39,7 +40,7 @@ extension CacheCore {
                 }
                 continue
             }
-            if owner != lastOwner || batches.isEmpty { (lastOwner, lastBatch) = (owner, last[owner] ?? batches.count) }
+            if owner != lastOwner { (lastOwner, lastBatch) = (owner, last[owner] ?? batches.count) }
             if lastBatch < batches.count,
                 batches[lastBatch].indices.count >= WireLimits.keysMax
                     || batches[lastBatch].bytes + range.count > Self.batchBytesMax
@@ -47,7 +48,7 @@ extension CacheCore {
                 lastBatch = batches.count
             }
             if lastBatch == batches.count {
-                batches.append(Batch(owner: owner))
+                batches.append(Batch(owner: routing.placement.members[owner].id))
                 last[owner] = lastBatch
             }
             batches[lastBatch].indices.append(index)

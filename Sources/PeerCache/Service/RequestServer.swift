@@ -149,7 +149,7 @@ final class RequestServer: PeerRequestHandler {
     private func getStrictly(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
         guard !request.flags.contains(.fallback) else { return getHeld(cache, request, hash, connection) }
         let routing = peer.table.routing
-        guard routing.owner(hash) == peer.me else { return refuse(request, .notOwner, connection, digest: routing.digest) }
+        guard routing.isOwned(hash) else { return refuse(request, .notOwner, connection, digest: routing.digest) }
         guard cache.loader != nil else { return refuse(request, .noLoader, connection) }
         guard peer.clock.accepts(request.stamp) else { return refuse(request, .clockSkew, connection) }
         cache.counters.add(.served)

@@ -7,7 +7,8 @@ final class Routing: Sendable {
     let me: PeerID
     /// Members that are placed.
     let view: MembershipView?
-    private let myIndex: Int?
+    /// This peer's place among the placement's members; nil: it is none.
+    let myIndex: Int?
 
     init(placement: Placement, me: PeerID, view: MembershipView?) {
         self.placement = placement
@@ -25,7 +26,7 @@ final class Routing: Sendable {
     func owner(_ hash: UInt64) -> PeerID? { placement.owner(of: Slot(hash: hash)) }
 
     /// Whether this peer is the owner. O(1).
-    func isOwned(_ hash: UInt64) -> Bool { owner(hash) == me }
+    func isOwned(_ hash: UInt64) -> Bool { myIndex != nil && placement.ownerIndex(hash: hash) == myIndex }
 
     /// Whether this peer holds the slot for caches of so many copies. O(copies).
     func isHolder(_ slot: Slot, copies: Int) -> Bool { myIndex.map { placement.isHolder($0, of: slot, copies: copies) } ?? false }

@@ -145,7 +145,7 @@ extension CacheCore {
 
     /// As owner. Also when nothing is held: an older entry may be on its way from another holder. False: this peer is not the owner.
     func removeOlderOwned(_ key: [UInt8], _ hash: UInt64, than stamp: Stamp) -> Bool {
-        guard peer.table.routing.owner(hash) == peer.me, peer.replicator.serving(hash) != .claiming else { return false }
+        guard peer.table.routing.isOwned(hash), peer.replicator.serving(hash) != .claiming else { return false }
         guard guardStamp(key, hash) < stamp else { return true }
         guard let removed = storeOwned(key, hash, .tombstone()) else { return false }
         sendCopies(.tombstone(), key, hash, removed.stamp)
