@@ -42,8 +42,8 @@ extension Replicator {
     /// The votes of a scheme, from now on. Nil: there are too many schemes.
     func votes(of scheme: QuorumScheme) -> Votes? { state.withLock { Self.voters(of: scheme, &$0, self).map { $0.votes } } }
 
-    /// The votes of a scheme, if it is known.
-    func knownVotes(of scheme: QuorumScheme) -> Votes? { state.withLock { $0.voters.first { $0.votes.scheme == scheme }?.votes } }
+    /// The votes of a scheme, if it is known. For event loops: it does not wait for the machines.
+    func knownVotes(of scheme: QuorumScheme) -> Votes? { known.withLock { $0.first { $0.scheme == scheme } } }
 
     private static func voters(of scheme: QuorumScheme, _ state: inout State, _ replicator: Replicator) -> Voters? {
         if let known = state.voters.first(where: { $0.votes.scheme == scheme }) { return known }
@@ -51,6 +51,7 @@ extension Replicator {
         let voters = Voters(
             votes: Votes(scheme), machine: VoterMachine(replicator.voterConfiguration, scheme: scheme, me: state.me))
         state.voters.append(voters)
+        replicator.known.withLock { $0.append(voters.votes) }
         return voters
     }
 

@@ -18,6 +18,10 @@ final class Replicator: Sendable {
     private let servings = SlotBytes(Serving.open.rawValue)
     /// Calls that could not be made, as too much runs already; the machine hears of it with the next tick.
     private let unmade = Lock<[ReplicaMachine.CallID]>([])
+    /// Those of ``State/voters``; for what must not wait for the machines.
+    let known = Lock<[Votes]>([])
+    /// Copies that could not be sent, until the machine hears of it.
+    private let misses = Lock<[PeerID: SlotSet]>([:])  // each slot is marked by itself: the order is of no account
 
     init(me: PeerID, configuration: ReplicaConfiguration, voters: VoterConfiguration) {
         voterConfiguration = voters
@@ -37,11 +41,23 @@ final class Replicator: Sendable {
 
     /// Slots to be claimed or fetched, those kept for others, and those in which a copy misses a write.
     var counts: (unsettled: Int, owed: Int, dirty: Int) {
-        state.withLock { ($0.machine.unsettledCount, $0.machine.owedCount, $0.machine.dirtyCount) }
+        state.withLock { state in
+            markMisses(&state)
+            return (state.machine.unsettledCount, state.machine.owedCount, state.machine.dirtyCount)
+        }
     }
 
-    /// A copy could not be sent: the slot is compared with that holder soon.
-    func missed(_ hash: UInt64, by holder: PeerID) { state.withLock { $0.machine.markDirty(Slot(hash: hash), at: holder) } }
+    /// A copy could not be sent: the slot is compared with that holder soon. For event loops: it does not wait for the machines.
+    func missed(_ hash: UInt64, by holder: PeerID) { misses.withLock { $0[holder, default: SlotSet()].insert(Slot(hash: hash)) } }
+
+    /// Under the lock of the state: whoever counts what is dirty misses nothing that was missed before.
+    private func markMisses(_ state: inout State) {
+        let missed = misses.withLock { misses in
+            defer { misses = [:] }
+            return misses
+        }
+        for (holder, slots) in missed { for slot in slots.slots { state.machine.markDirty(slot, at: holder) } }
+    }
 
     // MARK: Inputs
 
@@ -54,6 +70,7 @@ final class Replicator: Sendable {
     func decide(_ input: ReplicaMachine.Input, _ core: PeerCore) -> [ReplicaMachine.Effect] {
         var effects: [ReplicaMachine.Effect] = []
         state.withLock { state in
+            markMisses(&state)
             state.machine.handle(input, now: core.clock.now(), into: &effects)
             for effect in effects { change(effect, &state, core) }
         }

@@ -28,10 +28,11 @@ extension RequestServer {
 
     /// Answered only under the same placement: from then on this peer takes nothing more as owner of slots that it lost.
     private func claim(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
-        let slots = try PageReader.claim(request.value)
-        let digest = peer.table.routing.digest
-        guard digest == request.placement else { return refuse(request, .notOwner, connection, digest: digest) }
-        respond(request, PageWriter.claimAnswer(peer.replicator.answer(to: slots), floors: cacheFloors), connection)
+        let slots = try PageReader.claim(request.value), placement = request.placement
+        answerLater(request, connection) {
+            guard self.peer.table.routing.digest == placement else { return nil }
+            return PageWriter.claimAnswer(self.peer.replicator.answer(to: slots), floors: self.cacheFloors)
+        }
     }
 
     private var cacheFloors: [(cache: [UInt8], floor: Stamp)] {
@@ -40,10 +41,10 @@ extension RequestServer {
 
     private func seal(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
         let (seal, scheme) = try PageReader.seal(request.value, placement: request.placement)
-        guard let answer = peer.replicator.answer(seal, scheme, peer) else {
-            return refuse(request, .notOwner, connection, digest: peer.table.routing.digest)
+        answerLater(request, connection) {
+            guard let answer = self.peer.replicator.answer(seal, scheme, self.peer) else { return nil }
+            return PageWriter.sealAnswer(answer, floors: self.cacheFloors)
         }
-        respond(request, PageWriter.sealAnswer(answer, floors: cacheFloors), connection)
     }
 
     private func pull(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
@@ -52,17 +53,28 @@ extension RequestServer {
         guard let page = peer.store.page(pull, now: peer.clock.tick(), name: { names[$0] ?? [] }) else {
             return refuse(request, .notHolder, connection)
         }
-        respond(request, page, connection)
+        respond(request.id, page, connection)
     }
 
     private func compare(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
         let others = try PageReader.compare(request.value)
-        let buckets = peer.store.differences(
-            from: others, now: peer.clock.tick(), isComplete: peer.isComparable, isCompared: peer.isCompared(with: connection.peer))
-        respond(request, PageWriter.differences(buckets), connection)
+        answerLater(request, connection) { [peer] in
+            let buckets = peer.store.differences(
+                from: others, now: peer.clock.tick(), isComplete: peer.isComparable, isCompared: peer.isCompared(with: connection.peer))
+            return PageWriter.differences(buckets)
+        }
     }
 
-    private func respond(_ request: WireRequest, _ value: [UInt8], _ connection: PeerConnection) {
-        connection.respond(id: request.id, ByteBuffer(bytes: value), stamp: .zero, ttlMilliseconds: nil)
+    /// Answers in a task: the replicator's lock may be held for long, and the event loop has pings to answer. Nil: under another placement.
+    private func answerLater(_ request: WireRequest, _ connection: PeerConnection, _ answer: @escaping @Sendable () -> [UInt8]?) {
+        let id = request.id
+        start(request, connection) {
+            if let value = answer() { return self.respond(id, value, connection) }
+            self.refuse(id, .notOwner, connection, digest: self.peer.table.routing.digest)
+        }
+    }
+
+    private func respond(_ id: UInt64, _ value: [UInt8], _ connection: PeerConnection) {
+        connection.respond(id: id, ByteBuffer(bytes: value), stamp: .zero, ttlMilliseconds: nil)
     }
 }

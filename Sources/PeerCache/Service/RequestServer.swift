@@ -262,9 +262,7 @@ final class RequestServer: PeerRequestHandler {
             let near = keepsNear ? cache.share(key, hash, written.stamp, with: connection.peer) : 0
             return connection.respond(id: id, .ok, stamp: written.stamp, near: near)
         }
-        guard enter(connection) else { return refuse(request, .overloaded, connection) }
-        let started = peer.tasks.start {
-            defer { self.leave(connection) }
+        start(request, connection) {
             do {
                 if let written = try await cache.writeOwned(key, hash, content, routing, isLocal: false) {
                     let near = keepsNear && written.isStored ? cache.share(key, hash, written.stamp, with: connection.peer) : 0
@@ -275,10 +273,6 @@ final class RequestServer: PeerRequestHandler {
             } catch {
                 connection.respond(id: id, .timedOut, stamp: .zero)
             }
-        }
-        if started == nil {
-            leave(connection)
-            refuse(request, peer.tasks.isStopped ? .shuttingDown : .overloaded, connection)
         }
     }
 
@@ -342,10 +336,27 @@ final class RequestServer: PeerRequestHandler {
     }
 
     func refuse(_ request: WireRequest, _ status: ResponseStatus, _ connection: PeerConnection, digest: UInt64 = 0) {
-        guard request.id != 0 else { return }
-        var response = WireResponse(id: request.id, status: status)
+        refuse(request.id, status, connection, digest: digest)
+    }
+
+    func refuse(_ id: UInt64, _ status: ResponseStatus, _ connection: PeerConnection, digest: UInt64 = 0) {
+        guard id != 0 else { return }
+        var response = WireResponse(id: id, status: status)
         response.placement = digest
         connection.respond(response)
+    }
+
+    /// Answers a request in a task, as it may wait; refused when too much waits already.
+    func start(_ request: WireRequest, _ connection: PeerConnection, _ body: @escaping @Sendable () async -> Void) {
+        guard enter(connection) else { return refuse(request, .overloaded, connection) }
+        let started = peer.tasks.start {
+            await body()
+            self.leave(connection)
+        }
+        if started == nil {
+            leave(connection)
+            refuse(request, peer.tasks.isStopped ? .shuttingDown : .overloaded, connection)
+        }
     }
 
     private func enter(_ connection: PeerConnection) -> Bool { callers.withLock { Self.enter(connection, &$0) } }
