@@ -12,6 +12,7 @@ final class ChaosCluster: Sendable {
     private let hurt = Lock<Set<Int>>([])
     /// What happened, for people.
     private let counts = Lock<[String: Int]>([:])
+    private let log = Lock<[String]>([])  // kills and stops, and when; bounded by the test's time
 
     init(of count: Int, seed: UInt64) { proxies = (0..<count).map { ChaosProxy(seed: seed &+ UInt64($0)) } }
 
@@ -110,7 +111,7 @@ final class ChaosCluster: Sendable {
     private func killOne(_ random: inout SeededRandom) async throws {
         guard let seat = claim(&random), let old = member(seat) else { return }
         old.end()
-        count("kills")
+        count("kills", seat)
         try await Task.sleep(for: .milliseconds(Int.random(in: 0...2_000, using: &random)))
         let new = try await makeMember(seat)
         members.withLock { $0[seat] = new }
@@ -123,8 +124,9 @@ final class ChaosCluster: Sendable {
         defer { release(seat) }
         stopped.signal(SIGSTOP)
         defer { stopped.signal(SIGCONT) }
-        count("stops")
+        count("stops", seat)
         try await Task.sleep(for: .milliseconds(Int.random(in: 200...3_000, using: &random)))
+        count("goes on", seat)
     }
 
     private func disturbOne(_ random: inout SeededRandom) {
@@ -142,7 +144,13 @@ final class ChaosCluster: Sendable {
         }
     }
 
-    private func count(_ what: String) { counts.withLock { $0[what, default: 0] += 1 } }
+    private func count(_ what: String, _ seat: Int? = nil) {
+        counts.withLock { $0[what, default: 0] += 1 }
+        if let seat { log.withLock { $0.append("\(Int64(secondsNow * 1_000)) \(what) of seat \(seat)") } }
+    }
+
+    /// Kills and stops: milliseconds since 1970.
+    var faults: [String] { log.withLock { $0 } }
 
     private func claim(_ random: inout SeededRandom) -> Int? {
         hurt.withLock { hurt in

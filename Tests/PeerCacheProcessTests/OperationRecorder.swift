@@ -9,8 +9,8 @@ final class OperationRecorder: Sendable {
 
     private let cluster: ChaosCluster
     private let histories = Lock<[String: RegisterHistory]>([:])
-    /// When a `get` without a hit began, by key.
-    private let misses = Lock<[String: [Int64]]>([:])
+    /// The `get`s without a hit, by key.
+    private let misses = Lock<[String: [(start: Int64, end: Int64, member: String)]]>([:])
     private let counts = Lock<[String: Int]>([:])
     /// Each value is written once.
     private let lastValue = Lock(0)
@@ -20,14 +20,27 @@ final class OperationRecorder: Sendable {
     /// By key.
     var all: [String: RegisterHistory] { histories.withLock(\.self) }
 
-    /// Keys that were never removed, but missed by a `get` that began after a `set` was complete.
+    /// Keys that were never removed, but missed by a `get` that began after a `set` was complete. To be asked after ``forgetMisses()``.
     var lost: [String] {
         let misses = misses.withLock { $0 }
         return all.filter { key, history in
             let isRemoved = history.events.contains { $0.action == .write(nil) }
             let stored = history.events.filter { if case .write = $0.action { true } else { false } }.map(\.end).min() ?? .max
-            return !isRemoved && misses[key, default: []].contains { $0 > stored }
+            return !isRemoved && misses[key, default: []].contains { $0.start > stored }
         }.keys.sorted()
+    }
+
+    /// While voters are killed, stopped and cut off, a miss may say that too few of them were reached in time (S3).
+    func forgetMisses() { misses.withLock { $0 = [:] } }
+
+    /// What happened to a key, for people: milliseconds since 1970, as the members print them.
+    func story(of key: String) -> String {
+        let shift = Int64(secondsNow * 1_000) - nanosecondsNow / 1_000_000
+        let events = all[key, default: RegisterHistory()].events.map { ($0.start, $0.end, "\($0.action)") }
+        let missed = misses.withLock { $0[key, default: []] }.map { ($0.start, $0.end, "miss at \($0.member)") }
+        return (events + missed).sorted { $0.0 < $1.0 }.map { start, end, what in
+            "\(start / 1_000_000 + shift) +\(end == .max ? "?" : "\((end - start) / 1_000_000)") \(what)"
+        }.joined(separator: "\n")
     }
 
     var summary: String {
@@ -40,7 +53,7 @@ final class OperationRecorder: Sendable {
         let answer = await member.ask("get \(key)")
         let hit = answer?.first == "ok" ? answer?.last.flatMap { Int($0) } : nil
         if let hit { record(key, .read(hit), start, nanosecondsNow) }
-        if answer == ["miss"] { misses.withLock { $0[key, default: []].append(start) } }
+        if answer == ["miss"] { misses.withLock { $0[key, default: []].append((start, nanosecondsNow, member.name)) } }
         count("get", answer)
         return hit
     }

@@ -6,7 +6,7 @@ import WireSamples
 
 /// Five processes behind proxies that disturb, while members are killed and stopped: what callers saw goes through the simulation's checker.
 ///
-/// On demand: in one run of six a completed write was a miss at the end (S2), though nothing stale was read.
+/// On demand.
 @Suite(
     .serialized, .timeLimit(.minutes(3)), .enabled(if: ProcessInfo.processInfo.environment["PEERCACHE_CHAOS"] != nil, "PEERCACHE_CHAOS"))
 struct RecordedHistoryTests {
@@ -27,6 +27,7 @@ struct RecordedHistoryTests {
             }
             #expect(cluster.crashed == [])
             try await cluster.awaitVotes()
+            recorder.forgetMisses()
             // Nothing stale comes back, and what is written now is there: a cache that always misses must not pass.
             for (number, key) in recorder.all.keys.sorted().enumerated() { await readEverywhere(key, number, cluster, recorder) }
             for number in 0..<10 {
@@ -36,7 +37,10 @@ struct RecordedHistoryTests {
                 for hit in await readEverywhere(key, number, cluster, recorder) { #expect(hit == value, "PEERCACHE_SEED=\(seed)") }
             }
             // One process is lost at a time, so no completed write is.
-            #expect(recorder.lost == [], "PEERCACHE_SEED=\(seed)")
+            for key in recorder.lost {
+                let lines = ["\(key), PEERCACHE_SEED=\(seed)", recorder.story(of: key)] + cluster.faults + cluster.deaths
+                Issue.record("a completed write is lost: \(lines.joined(separator: "\n"))")
+            }
             for (key, history) in recorder.all.sorted(by: { $0.key < $1.key }) {
                 #expect(history.isLinearizable, "\(key): no order explains \(history.events); PEERCACHE_SEED=\(seed)")
             }
