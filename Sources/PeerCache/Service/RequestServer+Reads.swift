@@ -1,0 +1,139 @@
+internal import NIOCore
+internal import PeerCacheCore
+internal import PeerCacheTransport
+
+/// What other peers read here.
+extension RequestServer {
+    func get(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        if cache.scheme != nil { return getStrictly(cache, request, hash, connection) }
+        let isFallback = request.flags.contains(.fallback)
+        let routing = peer.table.routing
+        var serving = peer.replicator.serving(hash)
+        if request.flags.contains(.gathering) { serving = .open }
+        // A copy that has missed something is no answer to a reader.
+        if isFallback, serving == .doubtful || serving == .kept { return refuse(request, .absent, connection) }
+        guard isFallback || (routing.isOwned(hash) && serving != .claiming) else {
+            return refuse(request, .notOwner, connection, digest: routing.digest)
+        }
+        cache.counters.add(.served)
+        let keepsNear = !isFallback && mayKeep(request, connection)
+        if serving != .doubtful, answerHeld(cache, request, hash, connection, keepsNear: keepsNear, else: isFallback ? .absent : .noLoader)
+        {
+            return
+        }
+        if isFallback { return answerAbsent(cache, request, hash, connection) }
+        guard cache.mayFind(serving) else { return refuse(request, .noLoader, connection) }
+        let id = request.id, key = Array(request.key)
+        load(cache, key, hash, connection, id) { outcome in
+            let near = keepsNear ? cache.share(outcome, key, hash, with: connection.peer) : 0
+            connection.respond(id: id, outcome, near: near)
+        }
+    }
+
+    private func getHeld(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        if !answerHeld(cache, request, hash, connection) { answerAbsent(cache, request, hash, connection) }
+    }
+
+    /// What was dropped or removed, or nothing.
+    private func answerAbsent(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        var response = WireResponse(id: request.id, status: .absent)
+        response.stamp = peer.store.guardStamp(cache.id(hash), request.key.bytes)
+        connection.respond(response)
+    }
+
+    /// Answers with what is held. False: nothing is, or `isGood` said no at that moment, and nothing was answered.
+    /// - Parameters:
+    ///   - keepsNear: the caller keeps a near copy, if it will be told of changes.
+    ///   - vanished: the answer when a large value has gone, or is not good any more, before it was copied.
+    func answerHeld(
+        _ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection, keepsNear: Bool = false,
+        else vanished: ResponseStatus = .absent, if isGood: @escaping @Sendable () -> Bool = { true }
+    ) -> Bool {
+        var isAnswered = false, isLarge = false
+        _ = cache.visitHeld(request.key, hash, upTo: WireLimits.chunkBytes) { info, value in
+            guard isGood() else { return }
+            isAnswered = true
+            guard value.byteCount == info.valueBytes else { return isLarge = true }
+            var response = WireResponse(id: request.id, status: .ok)
+            response.stamp = info.stamp
+            response.ttlMilliseconds = peer.millisecondsLeft(info.expiry)
+            response.near = keepsNear ? cache.share(hash, info.stamp, with: connection.peer) : 0
+            value.withUnsafeBytes { bytes in
+                response.value = bytes
+                connection.respond(response)
+            }
+        }
+        guard isLarge else { return isAnswered }
+        // Megabytes are copied elsewhere: the event loop has other callers, and the user's own requests.
+        let key = Array(request.key), id = request.id
+        start(request, connection) {
+            guard let found = cache.held(key, hash), isGood() else {
+                return connection.respond(id: id, vanished, stamp: cache.guardStamp(key, hash))
+            }
+            let near = keepsNear ? cache.share(key, hash, found.stamp, with: connection.peer) : 0
+            connection.respond(id: id, found.bytes, stamp: found.stamp, ttlMilliseconds: found.ttlMilliseconds, near: near)
+        }
+        return true
+    }
+
+    /// A load for a reader that found nothing at the voters. Deferred values of pages are asked for in the same way.
+    private func getStrictly(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        guard !request.flags.contains(.fallback) else { return getHeld(cache, request, hash, connection) }
+        let routing = peer.table.routing
+        guard routing.isOwned(hash) else { return refuse(request, .notOwner, connection, digest: routing.digest) }
+        guard cache.loader != nil else { return refuse(request, .noLoader, connection) }
+        guard peer.clock.accepts(request.stamp) else { return refuse(request, .clockSkew, connection) }
+        cache.counters.add(.served)
+        let id = request.id
+        load(cache, Array(request.key), hash, guard: request.stamp, connection, id) { outcome in connection.respond(id: id, outcome) }
+    }
+
+    func getMany(_ cache: CacheCore, _ request: WireRequest, _ connection: PeerConnection) {
+        guard request.keys.count <= WireLimits.keysMax else { return refuse(request, .malformed, connection) }
+        guard cache.scheme == nil else { return refuse(request, .unsupported, connection) }  // asked for one by one
+        let routing = peer.table.routing
+        let keepsNear = mayKeep(request, connection)
+        cache.counters.add(.served, UInt64(request.keys.count))
+        var items = BatchItems(count: request.keys.count)
+        var missing: [(index: Int, key: [UInt8], hash: UInt64)] = []
+        for (index, key) in request.keys.enumerated() {
+            let hash = cache.secret.hash(key)
+            let serving = peer.replicator.serving(hash)
+            guard routing.isOwned(hash), serving != .claiming else {
+                items.append(.notOwner)
+                continue
+            }
+            let isHeld =
+                serving != .doubtful
+                && cache.visitHeld(key, hash) { info, value in
+                    if keepsNear { items.note(near: cache.share(hash, info.stamp, with: connection.peer)) }
+                    value.withUnsafeBytes {
+                        items.append($0, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
+                    }
+                }
+            if isHeld { continue }
+            items.append(.noLoader)
+            if cache.mayFind(serving) { missing.append((index, Array(key), hash)) }
+        }
+        if missing.isEmpty { return items.send(request.id, connection) }
+        let batch = BatchAnswer(id: request.id, items, missing: missing.count, connection)
+        for (index, key, hash) in missing {
+            load(cache, key, hash, connection, request.id) { outcome in
+                let near = keepsNear ? cache.share(outcome, key, hash, with: connection.peer) : nil
+                batch.fill(index, outcome, near: near)
+            }
+        }
+    }
+
+    func inspect(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        var response = WireResponse(id: request.id, status: .absent)
+        if let info = peer.store.held(cache.id(hash), request.key.bytes), !peer.isOver(info.expiry) {
+            response.stamp = info.stamp
+            if !info.isTombstone {
+                response.status = .ok
+                response.ttlMilliseconds = peer.millisecondsLeft(info.expiry)
+            }
+        }
+        connection.respond(response)
+    }
+}
