@@ -150,6 +150,7 @@ extension CachePeer {
         if routing.view == nil { reasons.append("no member list yet") }
         if core.isObserver {
             if core.directory.all().isEmpty { reasons.append("no connection to any peer") }
+            if routing.placement.isEmpty { reasons.append("no peer that holds slots is known") }
             return PeerReadiness(isReady: reasons.isEmpty, reasons: reasons)
         }
         for member in routing.view?.placed ?? [] where member.id != core.me && core.directory.connection(to: member.id) == nil {

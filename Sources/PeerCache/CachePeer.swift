@@ -149,7 +149,7 @@ public final class CachePeer: Service, Sendable {
             "cache peer runs",
             metadata: [
                 LogKey.cluster.rawValue: "\(core.configuration.cluster)", LogKey.peer.rawValue: "\(core.me)",
-                LogKey.address.rawValue: "\(address)",
+                LogKey.address.rawValue: core.isObserver ? "none, an observer" : "\(address)",
             ])
         return await withTaskGroup(of: Ending?.self) { group in
             group.addTask {

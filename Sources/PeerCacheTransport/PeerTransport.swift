@@ -108,13 +108,18 @@ package final class PeerTransport: Sendable {
     /// Answers the machine's questions for addresses until cancelled.
     package func run() async {
         guard let discovery = configuration.discovery else { return }
+        var hasFailed = false
         for await _ in resolutions {
             do {
                 let found = try await withDeadline(configuration.discoveryMax, discovery)
+                hasFailed = false
                 membership?.handle(.discovered(found, failed: false))
             } catch {
                 if Task.isCancelled { return }
-                configuration.logger.debug("discovery failed", metadata: [LogKey.error.rawValue: "\(error)"])
+                // The first time of several in a row.
+                configuration.logger.log(
+                    level: hasFailed ? .debug : .warning, "`discovery` found no addresses", metadata: [LogKey.error.rawValue: "\(error)"])
+                hasFailed = true
                 membership?.handle(.discovered([], failed: true))
             }
         }

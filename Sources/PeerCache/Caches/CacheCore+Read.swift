@@ -24,7 +24,12 @@ extension CacheCore {
         var settling = Settling()
         while true {
             let routing = peer.table.routing
-            guard let owner = routing.owner(hash) else { return try await loadHere(key, hash) }
+            guard let owner = routing.owner(hash) else {
+                if peer.isObserver, loader == nil {
+                    throw PeerCacheError(.peerUnreachable, "this observer has found no peer of the cluster: check `discovery`")
+                }
+                return try await loadHere(key, hash)
+            }
             if owner == routing.me {
                 guard try await peer.settled(hash) else { return try await loadHere(key, hash) }
                 guard peer.table.routing.isOwned(hash) else { continue }

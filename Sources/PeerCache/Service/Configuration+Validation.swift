@@ -113,7 +113,7 @@ extension CachePeerConfiguration {
                 var others: [ClusterSecret] = []
                 for text in accepting { others.append(try ClusterSecret(text)) }
                 return .sharedSecret(try KeyRing(current: ClusterSecret(secret), accepting: others))
-            } catch { throw PeerCacheError(.invalidConfiguration, "security: \(error.message)") }
+            } catch { throw PeerCacheError(.invalidConfiguration, error.message) }
         case nil:
             // A name like "127.example.com" is none.
             let isIPv4 = (try? SocketAddress(ipAddress: bind.host, port: 0)) != nil && bind.host.hasPrefix("127.")

@@ -1,4 +1,5 @@
 internal import CoreMetrics
+internal import Logging
 internal import PeerCacheCore
 internal import PeerCacheTransport
 
@@ -17,6 +18,9 @@ struct Housekeeping {
 
     init(core: PeerCore) { self.core = core }
 
+    /// By then a peer that is started among others has found them: 10 s.
+    private static let aloneRounds = 100
+
     /// Until cancelled.
     mutating func run() async {
         var rounds = 0
@@ -29,6 +33,7 @@ struct Housekeeping {
             core.safety.tick(core)
             for cache in core.caches { cache.tick() }
             if rounds % 10 == 0 { report() }
+            if rounds == Self.aloneRounds { core.warnIfAlone() }
             rounds += 1
             try? await Task.sleep(for: .milliseconds(100))
         }
@@ -56,5 +61,23 @@ struct Housekeeping {
                 cache.metrics.add(counter, caches[index][counter.rawValue].take(cache.counters.value(counter)))
             }
         }
+    }
+}
+
+extension PeerCore {
+    /// Who mistypes an address gets a cluster of its own, which is ready and answers: nothing else would tell.
+    func warnIfAlone() {
+        let places: String
+        switch configuration.discovery.kind {
+        case .none: return
+        case .peers(let addresses): places = addresses.joined(separator: ", ")
+        case .dns(let name, let port): places = "\(name), port \(port)"
+        case .services(let name): places = name
+        case .custom: places = "a source of the application's own"
+        }
+        guard table.routing.present.isEmpty else { return }
+        logger.warning(
+            "no other peer was found: this one is alone. If there should be others, compare `discovery`, `cluster` and `security` with theirs",
+            metadata: [LogKey.address.rawValue: "\(places)"])
     }
 }

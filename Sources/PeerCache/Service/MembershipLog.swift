@@ -24,7 +24,7 @@ enum MembershipLog {
         case .isolated: logger.warning("more than half of the peers are suspect or dead here: this one may be cut off")
         case .foreignPeer(let address, let reason):
             logger.warning(
-                "peer refused: it is not of this cluster",
+                "no connection to a peer: \(advice(reason))",
                 metadata: [LogKey.address.rawValue: "\(address)", LogKey.reason.rawValue: "\(reason)"])
         case .clockSkew(let address):
             logger.warning(
@@ -35,6 +35,18 @@ enum MembershipLog {
             logger.warning(
                 "a peer says that another process uses this peer's id (a cloned machine?); if it stays out, start this process again")
         case .selfRefuted: logger.warning("others held this peer for dead; it refuted and starts with empty slots")
+        }
+    }
+
+    /// What differs at the two, and where it is set.
+    private static func advice(_ reason: ForeignReason) -> String {
+        switch reason {
+        case .cluster: "it is of another cluster; compare `cluster` at both"
+        case .secret: "it has another shared secret; compare `security` at both"
+        case .version: "it speaks no version of the protocol that this one speaks; compare the versions of PeerCache"
+        case .clock: "its clock and this one's are too far apart; check that both hosts keep time (NTP)"
+        case .isSelf: "it is this peer itself"
+        case .settings: "the slots, the placement rule or `hashKey` differ; compare `hashKey` and the versions of PeerCache at both"
         }
     }
 

@@ -73,7 +73,8 @@ final class PeerCore: Sendable {
     func setPhase(_ phase: Phase) {
         state.withLock { state in
             state.phase = phase
-            isRunning.store(phase == .running, ordering: .releasing)
+            // An observer looks each time whether it knows anybody.
+            isRunning.store(phase == .running && !isObserver, ordering: .releasing)
         }
     }
 
@@ -86,16 +87,18 @@ final class PeerCore: Sendable {
         }
     }
 
-    /// Returns when the peer runs; a peer that is about to start is waited for.
+    /// Returns when the peer runs; one that is about to start is waited for, and an observer until it knows a peer that holds slots.
     func started() async throws {
         if isRunning.load(ordering: .acquiring) { return }
         let deadline = ClusterClock.monotonicNanoseconds &+ configuration.requestTimeout.nanosecondsSaturating
         while true {
             switch phase {
-            case .running, .stopping: return
+            case .running where !isObserver || !table.routing.placement.isEmpty: return
+            case .stopping: return
             case .stopped: throw PeerCacheError(.shuttingDown, "the peer has stopped")
-            case .idle, .starting:
+            case .idle, .starting, .running:
                 guard ClusterClock.monotonicNanoseconds < deadline else {
+                    if phase == .running { return }  // its loader may help
                     throw PeerCacheError(
                         .notRunning, "the peer does not run: call `run()` in a task, or give the peer to a ServiceGroup")
                 }

@@ -1,8 +1,9 @@
 import PeerCacheCore
 import Logging
 import NIOCore
-import PeerCache
 import Testing
+
+@testable import PeerCache
 
 /// What users get wrong gets a clear error, and nothing is lost.
 @Suite(.timeLimit(.minutes(2))) struct BadInputTests {
@@ -38,18 +39,37 @@ import Testing
             let wrongCluster = testConfiguration(seeds: [address], cluster: "another")
             let wrongHashKey = testConfiguration(seeds: [address]) { $0.hashKey = [UInt8](repeating: 7, count: 16) }
             let insecure = testConfiguration(seeds: [address]) { $0.security = .insecure }
-            for var configuration in [wrongSecret, wrongCluster, wrongHashKey, insecure] {
+            for (wrong, advice) in [
+                (wrongSecret, "compare `security`"), (wrongCluster, "compare `cluster`"), (wrongHashKey, "compare `hashKey`"),
+                (insecure, "compare `security`"),
+            ] {
                 let log = RecordedLog()
+                var configuration = wrong
                 configuration.logger = log.logger
                 try await runAlone(configuration) { stranger in
-                    try await eventually("the refusal is logged") { log.lines.contains { $0.contains("refused") } }
+                    try await eventually("the refusal is logged") { log.lines.contains { $0.contains(advice) } }
                     let cache = stranger.cache("c", key: Int.self, value: String.self) { "row \($0)" }
                     try await cache.expect(1, "row 1")
                     #expect(stranger.snapshot().memberCount == 1)
-                    #expect(log.lines.filter { $0.contains("refused") }.count == 1)  // not once per attempt
+                    #expect(log.lines.filter { $0.contains(advice) }.count == 1)  // not once per attempt
+                    stranger.core.warnIfAlone()
+                    #expect(log.lines.contains { $0.contains("warning no other peer was found") && $0.contains(address) })
                 }
             }
             #expect(peers.allSatisfy { $0.snapshot().memberCount == 2 })
+        }
+    }
+
+    @Test func aNameThatDoesNotExistIsLogged() async throws {
+        let log = RecordedLog()
+        let configuration = testConfiguration {
+            $0.discovery = .dns("no.such.host.invalid", port: 7600)
+            $0.logger = log.logger
+        }
+        try await runAlone(configuration) { peer in
+            try await eventually("the failure is logged") { log.lines.contains { $0.contains("`discovery` found no addresses") } }
+            peer.core.warnIfAlone()
+            #expect(log.lines.contains { $0.contains("warning no other peer was found") && $0.contains("no.such.host.invalid") })
         }
     }
 

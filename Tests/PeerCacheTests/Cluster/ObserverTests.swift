@@ -22,6 +22,37 @@ import WireSamples
         }
     }
 
+    /// Once an observer was ready before it knew any member, and a key that was held had no value.
+    @Test func aReadyObserverReadsWhatIsHeld() async throws {
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map(cache)
+            try await caches[0].set(1, "one")
+            for _ in 0..<10 {
+                let observer = try CachePeer(configuration: testConfiguration(seeds: peers.compactMap(\.address)) { $0.role = .observer })
+                let own = cache(observer)
+                // Before it is ready, and with the first reading of its readiness.
+                try await run(observer) { try await own.expect(1, "one") }
+                let other = try CachePeer(configuration: testConfiguration(seeds: peers.compactMap(\.address)) { $0.role = .observer })
+                try await run(other) {
+                    try await eventually("it is ready") { other.readiness.isReady }
+                    #expect(other.snapshot().memberCount > 0)
+                    try await cache(other).expect(1, "one")
+                }
+            }
+        }
+    }
+
+    @Test func anObserverThatFindsNobodySaysSo() async throws {
+        let observer = try CachePeer(
+            configuration: testConfiguration(seeds: ["127.0.0.1:9"]) {
+                $0.role = .observer
+                $0.requestTimeout = .milliseconds(200)
+            })
+        let own = cache(observer)
+        try await run(observer) { try await expectError(.peerUnreachable) { _ = try await own.get(1) } }
+        #expect(!observer.readiness.isReady)
+    }
+
     @Test func anObserverReadsAndWritesAndIsNoMember() async throws {
         try await withCluster(of: 3) { peers in
             let caches = peers.map(cache)
