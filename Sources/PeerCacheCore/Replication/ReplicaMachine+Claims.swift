@@ -91,7 +91,7 @@ extension ReplicaMachine {
         if wasClaiming {
             effects.append(.serve(slot, serving(slot)))
             // From now on it takes writes, whatever it still has to fetch.
-            if placement.owner(of: slot) == me { owned.insert(slot, since: now.hlc) }
+            if placement.owner(of: slot) == me, contents[slot.index] != .absent { owned.insert(slot, since: now.hlc) }
             checkCopies(of: slot)
         }
     }

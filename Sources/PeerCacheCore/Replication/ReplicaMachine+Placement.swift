@@ -62,6 +62,9 @@ extension ReplicaMachine {
                 } else if isAlone {
                     claiming.remove(slot)
                     owned.insert(slot, since: now.hlc)
+                } else if enters, !claiming.contains(slot) {
+                    // The first cache that has it here: the slot was this peer's before.
+                    owned.insert(slot, since: now.hlc)
                 }
             } else if claiming.contains(slot) {
                 claiming.remove(slot)

@@ -73,19 +73,23 @@ extension ReplicaMachine {
     /// The source has let the slot go. It is asked what it still holds of the others: a page ends at each slot that it does not.
     private mutating func lacks(_ slot: Slot, _ peer: PeerID, _ effects: inout [Effect]) {
         lacks(SlotSet([slot]), peer, &effects)
-        guard let rest = sources[peer]?.rest, !rest.isEmpty else { return }
-        let id = ask(.claim(SlotSet(rest), placement: placement.digest), .rest(peer), peer, &effects)
+        guard let source = sources[peer], !source.rest.isEmpty, source.asksRestAt.map({ $0 <= now }) ?? true else { return }
+        let rest = SlotSet(source.rest)
+        let id = ask(.claim(rest, placement: placement.digest), .rest(peer, rest), peer, &effects)
         sources.change(peer) { $0.call = id }
     }
 
-    mutating func restAnswered(_ id: CallID, by peer: PeerID, _ answer: Answer, _ effects: inout [Effect]) {
+    mutating func restAnswered(_ id: CallID, by peer: PeerID, _ asked: SlotSet, _ answer: Answer, _ effects: inout [Effect]) {
         guard let source = sources[peer], source.call == id else { return }
         sources.change(peer) { $0.call = nil }
         guard case .claimed(let answer) = answer else {
-            sources.change(peer) { $0.retryAt = now + configuration.retryAfter }
+            // Pages still tell, one slot after another.
+            sources.change(peer) { $0.asksRestAt = now + configuration.retryAfter }
+            if case .disagrees = answer { effects.append(.synchronize(peer)) }
             return
         }
-        var gone = SlotSet(source.rest)
+        // Some may have been added since.
+        var gone = SlotSet(source.rest).intersection(asked)
         gone.subtract(answer.complete)
         gone.subtract(answer.partial)
         lacks(gone, peer, &effects)
@@ -94,15 +98,24 @@ extension ReplicaMachine {
     private mutating func lacks(_ slots: SlotSet, _ peer: PeerID, _ effects: inout [Effect]) {
         sources.change(peer) { $0.remove(slots) }
         known.change(peer) { $0.forget(slots) }
-        for slot in slots.slots { replaceSource(of: slot, &effects) }
+        replaceSource(of: slots.slots, &effects)
     }
 
-    /// Another one, or the rest must do.
-    private mutating func replaceSource(of slot: Slot, _ effects: inout [Effect]) {
-        if let other = wholeHolder(of: slot), sources[other]?.rest.contains(slot) != true {
-            enqueue(slot, from: other)
-        } else {
-            sourceIsDone(slot, &effects)
+    /// Another one for each, or the rest must do.
+    private mutating func replaceSource(of slots: some Sequence<Slot>, _ effects: inout [Effect]) {
+        // There may be thousands, here and there.
+        var waiting = SortedMap<PeerID, SlotSet>()
+        for slot in slots {
+            guard let other = wholeHolder(of: slot) else {
+                sourceIsDone(slot, &effects)
+                continue
+            }
+            if waiting[other] == nil { waiting[other] = SlotSet(sources[other]?.rest ?? []) }
+            if waiting.change(other, { $0.contains(slot) }) == true {
+                sourceIsDone(slot, &effects)
+            } else {
+                enqueue(slot, from: other)
+            }
         }
     }
 
@@ -110,7 +123,7 @@ extension ReplicaMachine {
         guard let source = sources[peer] else { return }
         sources[peer] = nil
         known[peer] = nil
-        for slot in source.rest { replaceSource(of: slot, &effects) }
+        replaceSource(of: source.rest, &effects)
     }
 
     mutating func dropSourcesThatWent(_ effects: inout [Effect]) {

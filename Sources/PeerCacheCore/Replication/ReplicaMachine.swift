@@ -169,7 +169,7 @@ package struct ReplicaMachine: Sendable {
         case claim(PeerID)
         case status(PeerID, placement: UInt64)
         case pull(PeerID, PullRequest)
-        case rest(PeerID)
+        case rest(PeerID, SlotSet)
         case compare(PeerID, [BucketIndex], isSecond: Bool)
         case repair(PeerID, BucketIndex)
     }
@@ -186,7 +186,7 @@ package struct ReplicaMachine: Sendable {
         case .claim(let peer): claimAnswered(id, by: peer, answer, &effects)
         case .status(let peer, let digest): if digest == placement.digest { ownerAnswered(peer, answer) }
         case .pull(let peer, let request): pulled(id, from: peer, request, answer, &effects)
-        case .rest(let peer): restAnswered(id, by: peer, answer, &effects)
+        case .rest(let peer, let slots): restAnswered(id, by: peer, slots, answer, &effects)
         case .compare(let peer, let buckets, let isSecond): compared(buckets, with: peer, isSecond: isSecond, answer)
         case .repair:
             repairsRunning -= 1

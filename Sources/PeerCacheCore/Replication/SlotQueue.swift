@@ -7,6 +7,8 @@ struct SlotQueue: Sendable {
     var bucket = 0
     var call: UInt64?
     var retryAt: Instant?
+    /// Until then the holder is not asked again what it still holds of the rest.
+    var asksRestAt: Instant?
 
     var rest: ArraySlice<Slot> { slots[first...] }
 

@@ -118,6 +118,61 @@ import Testing
         #expect(answer.owned.map(\.slots) == [mine] && answer.owned.allSatisfy { $0.since > 5 })
     }
 
+    /// The slots were this peer's before it had a cache for them: nobody is asked to give them up, and yet it owns them.
+    @Test func theFirstCacheMakesAnOwner() throws {
+        var bench = Bench(me)
+        let two = try placement([me, other], digest: 1)
+        for (digest, copies) in [(1, []), (2, []), (3, [2])] as [(UInt64, [Int])] {
+            bench.handle(.placement(try placement([me, other], digest: digest), present: [other], copies: copies))
+            for call in bench.takeCalls() {
+                if let slots = claimed(call.question) { bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots)))) }
+            }
+        }
+        let mine = slots(of: me, two)
+        #expect(bench.machine.answer(to: mine).owned.reduce(into: SlotSet()) { $0.formUnion($1.slots) } == mine)
+    }
+
+    /// What a source says of the rest says nothing of slots that it was given after it was asked.
+    @Test func aSourceIsNotAskedInVain() throws {
+        var bench = Bench(me)
+        let three = try placement([me, other, third], digest: 2)
+        bench.handle(.placement(three, present: [other, third], copies: [1]))
+        let mine = slots(of: me, three).slots
+        let early = SlotSet(mine.prefix(10)), late = SlotSet(mine.dropFirst(10))
+        for call in bench.takeCalls() {
+            guard let slots = claimed(call.question) else { continue }
+            // The one holds all, the other owned most of it last.
+            let owned = Ownership(since: 5, slots: call.peer == other ? early : late)
+            bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots, owned: [owned]))))
+        }
+        let pull = try #require(bench.takeCalls().first { $0.peer == other })
+        bench.handle(.answered(pull.id, .notHeld))
+        let rest = try #require(bench.takeCalls().first { $0.peer == other })
+        // Its slots become the first one's while that is asked.
+        bench.handle(.placement(try placement([me, other], digest: 2), present: [other], copies: [1]))
+        let held = try #require(claimed(rest.question))
+        bench.handle(.answered(rest.id, .claimed(ClaimAnswer(complete: held))))
+        let claims = bench.takeCalls()
+        for call in claims {
+            guard let slots = claimed(call.question) else { continue }
+            bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots))))
+        }
+        var pulled = SlotSet()
+        var calls = claims + bench.takeCalls()
+        for _ in 0..<Slot.count {
+            let pulls = calls.filter { if case .pull = $0.question { true } else { false } }
+            if pulls.isEmpty { break }
+            for call in pulls {
+                guard case .pull(let request, _) = call.question else { continue }
+                if call.peer == other { pulled.formUnion(SlotSet(request.slots)) }
+                bench.handle(.answered(call.id, .pulled(slots: request.slots.count, next: 0, bytes: 100)), after: 10)
+            }
+            calls = bench.takeCalls()
+        }
+        #expect(pulled.intersection(late).count > late.count / 2, "what the second one had is fetched from the first")
+        #expect(bench.machine.unsettledCount == 0)
+    }
+
     /// A page ends at a slot that its source has let go, so one that has let many go is asked at once what is left.
     @Test func aSourceThatLetsGoIsAskedForTheRest() throws {
         var bench = Bench(me)
