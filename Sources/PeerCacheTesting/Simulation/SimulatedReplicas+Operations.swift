@@ -57,7 +57,7 @@ extension SimulatedReplicas {
             send(to, from, .fetched(operation, key: key, fetch))
         case .fetched(let operation, let key, let fetch): fetched(to, operation, key, fetch)
         case .got(let operation, let row, let isHit): got(operation, row, isHit: isHit)
-        case .written(let operation, let stamp): written(operation, stamp)
+        case .written(let operation, let stamp): written(operation, stamp, by: from)
         case .notOwner(let operation): again(operation)
         }
     }
@@ -155,11 +155,11 @@ extension SimulatedReplicas {
         }
     }
 
-    private mutating func written(_ id: OperationID, _ stamp: Stamp) {
+    private mutating func written(_ id: OperationID, _ stamp: Stamp, by owner: Int) {
         guard let operation = operations.removeValue(forKey: id) else { return }
         trace?("\(now / 1_000_000) key \(operation.key) is written at \(stamp.clock)")
         isBeingWritten[operation.key] = false
-        guard isKnown(operation.key, stamp) else { return }
+        if peers[owner].hasCrashed, !isKnown(operation.key, stamp) { return }
         newest[operation.key] = max(newest[operation.key], stamp)
         confirmed[operation.key] = max(confirmed[operation.key], operation.floor)
     }
@@ -169,9 +169,9 @@ extension SimulatedReplicas {
         peers.indices.contains { peers[$0].isAlive && guardStamp($0, key) >= stamp }
     }
 
-    /// What only the dead knew is lost (`CONTRACT.md` W1): the newest that the living know is to be kept.
-    mutating func forgetLost() {
-        for key in newest.indices where !isKnown(key, newest[key]) {
+    /// What this peer took with it, as no other holder lives, is lost: the newest that the living know is to be kept.
+    mutating func forgetLost(with victim: Int) {
+        for key in newest.indices where guardStamp(victim, key) >= newest[key] && !isKnown(key, newest[key]) {
             trace?("\(now / 1_000_000) key \(key): \(newest[key].clock) is lost")
             newest[key] = peers.indices.filter { peers[$0].isAlive }.map { guardStamp($0, key) }.max() ?? .zero
             confirmed[key] = 0

@@ -58,6 +58,7 @@ package struct SimulatedReplicas {
         var version = -1
         var serving = [Serving](repeating: .open, count: Slot.count)
         var isAlive = true
+        var hasCrashed = false
         var leavesAt: Int64?
     }
 
@@ -224,7 +225,8 @@ package struct SimulatedReplicas {
             figures.crashes += 1
             peers[victim].isAlive = false
             trace?("\(now / 1_000_000) peer \(victim) crashes")
-            forgetLost()
+            peers[victim].hasCrashed = true
+            forgetLost(with: victim)
             now += 700_000_000  // until the others know
             publish(placed: table.placed.filter { $0 != victim }, present: table.present.filter { $0 != victim })
         default: break
