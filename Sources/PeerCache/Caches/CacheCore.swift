@@ -117,7 +117,8 @@ final class CacheCore: Sendable {
     }
 
     /// As ``held(_:_:)`` for a long value: copied once, to where it stays.
-    private func heldLarge(_ key: [UInt8], _ hash: UInt64, _ byteCount: Int) -> Found? {
+    /// - Parameter byteCount: as it was seen.
+    func heldLarge(_ key: [UInt8], _ hash: UInt64, _ byteCount: Int) -> Found? {
         var byteCount = byteCount
         // It may be replaced by a longer one meanwhile.
         for _ in 0..<3 {

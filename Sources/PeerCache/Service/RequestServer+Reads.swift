@@ -49,11 +49,11 @@ extension RequestServer {
         _ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection, keepsNear: Bool = false,
         else vanished: ResponseStatus = .absent, if isGood: @escaping @Sendable () -> Bool = { true }
     ) -> Bool {
-        var isAnswered = false, isLarge = false
+        var isAnswered = false, largeBytes = 0
         _ = cache.visitHeld(request.key, hash, upTo: WireLimits.chunkBytes) { info, value in
             guard isGood() else { return }
             isAnswered = true
-            guard value.byteCount == info.valueBytes else { return isLarge = true }
+            guard value.byteCount == info.valueBytes else { return largeBytes = info.valueBytes }
             var response = WireResponse(id: request.id, status: .ok)
             response.stamp = info.stamp
             response.ttlMilliseconds = peer.millisecondsLeft(info.expiry)
@@ -63,11 +63,11 @@ extension RequestServer {
                 connection.respond(response)
             }
         }
-        guard isLarge else { return isAnswered }
+        guard largeBytes > 0 else { return isAnswered }
         // Megabytes are copied elsewhere: the event loop has other callers, and the user's own requests.
-        let key = Array(request.key), id = request.id
-        start(request, connection) {
-            guard let found = cache.held(key, hash), isGood() else {
+        let key = Array(request.key), id = request.id, byteCount = largeBytes
+        beside(connection) {
+            guard let found = cache.heldLarge(key, hash, byteCount), isGood() else {
                 return connection.respond(id: id, vanished, stamp: cache.guardStamp(key, hash))
             }
             let near = keepsNear ? cache.share(key, hash, found.stamp, with: connection.peer) : 0

@@ -68,7 +68,7 @@ extension RequestServer {
     /// Answers in a task: the replicator's lock may be held for long, and the event loop has pings to answer. Nil: under another placement.
     private func answerLater(_ request: WireRequest, _ connection: PeerConnection, _ answer: @escaping @Sendable () -> [UInt8]?) {
         let id = request.id
-        start(request, connection) {
+        beside(connection) {
             if let value = answer() { return self.respond(id, value, connection) }
             self.refuse(id, .notOwner, connection, digest: self.peer.table.routing.digest)
         }

@@ -3,11 +3,14 @@ internal import PeerCacheCore
 internal import PeerCacheTransport
 
 /// Answers the requests of other peers on their connection's event loop. A store hit needs neither task nor copy: the value goes from the
-/// store into the outgoing frame.
+/// store into the outgoing frame. What may take long is done in a task: loads, acks, large values, and what asks the replicator's machines.
 final class RequestServer: PeerRequestHandler {
     let peer: PeerCore
     /// Requests of one connection that wait for loads or acks.
     static let waitingPerPeerMax = 4096
+
+    /// Requests of one connection that are answered in a task because they take long, not because they wait.
+    private static let besidePerPeerMax = 256
 
     private struct Load {
         let cache: CacheCore
@@ -16,6 +19,7 @@ final class RequestServer: PeerRequestHandler {
     /// What waits on behalf of one connection.
     private struct Caller {
         var count = 0
+        var besideCount = 0
         /// Loads by request and ticket, so that giving up can release them. A batch waits for many; so does an id that is used twice.
         var loads: [UInt64: [UInt64: Load]] = [:]
         var lastTicket: UInt64 = 0
@@ -125,6 +129,24 @@ final class RequestServer: PeerRequestHandler {
             leave(connection)
             refuse(request, peer.tasks.isStopped ? .shuttingDown : .overloaded, connection)
         }
+    }
+
+    /// Does something in a task that takes long; here and now, when too many do already: neither loads that wait nor a busy connection
+    /// may keep a peer from claims and seals.
+    func beside(_ connection: PeerConnection, _ body: @escaping @Sendable () -> Void) {
+        let isEntered = callers.withLock { callers in
+            guard callers[connection.id, default: Caller()].besideCount < Self.besidePerPeerMax else { return false }
+            callers[connection.id, default: Caller()].besideCount += 1
+            return true
+        }
+        guard isEntered else { return body() }
+        let started = peer.tasks.start {
+            body()
+            self.callers.withLock { $0[connection.id]?.besideCount -= 1 }
+        }
+        if started != nil { return }
+        callers.withLock { $0[connection.id]?.besideCount -= 1 }
+        body()
     }
 
     private func enter(_ connection: PeerConnection) -> Bool { callers.withLock { Self.enter(connection, &$0) } }
