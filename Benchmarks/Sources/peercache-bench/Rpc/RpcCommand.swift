@@ -90,7 +90,12 @@ struct RpcCommand: AsyncParsableCommand {
         round: Int, callers: Int, _ load: RpcLoad, _ rivals: [any Rival], _ waiting: RedisWait?, into measurements: inout Measurements
     ) async throws {
         for operation in try chosenOperations {
-            var theirs = try rivals.compactMap { try $0.result(operation, callers: callers, seconds: seconds) }
+            var theirs: [RivalResult] = []
+            for rival in rivals {
+                if let result = try rival.result(operation, callers: callers, seconds: seconds) { theirs.append(result) }
+                // Others clean up behind themselves, on the same cores.
+                try await Task.sleep(for: .milliseconds(200))
+            }
             if operation == .set, let waited = try await waiting?.run(clients: callers, seconds: seconds) {
                 theirs.append(RivalResult(name: "redis SET and WAIT 1", load: waited))
             }
