@@ -83,7 +83,7 @@ final class CacheCore: Sendable {
 
     // MARK: Own store
 
-    /// Reads the own store; false: nothing is held. `body` runs under the store's lock. Not generic: that costs four times as much.
+    /// Reads the own store; false: nothing is held. `body` may run under the store's lock, and must not call the store. Not generic: that costs four times as much.
     func visitHeld(
         _ key: UnsafeRawBufferPointer, _ hash: UInt64, upTo limit: Int = .max, _ body: (EntryInfo, RawSpan) -> Void
     ) -> Bool {
