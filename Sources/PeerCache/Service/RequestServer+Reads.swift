@@ -105,7 +105,8 @@ extension RequestServer {
             }
             let isHeld =
                 serving != .doubtful
-                && cache.visitHeld(key, hash) { info, value in
+                && cache.visitHeld(key, hash, upTo: BatchItems.valueBytesMax) { info, value in
+                    guard value.byteCount == info.valueBytes else { return items.append(.deferred) }
                     if keepsNear { items.note(near: cache.share(hash, info.stamp, with: connection.peer)) }
                     value.withUnsafeBytes {
                         items.append($0, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
