@@ -118,6 +118,8 @@ extension VoterMachine {
         var left: [PeerID] = []
         /// Of these, how many never voted there.
         var idle = 0
+        /// How many have left it and forgotten what they had there, because all voters of a later list voted.
+        var forgot = 0
         /// Of these, who voted, by placement.
         var voted: [(placement: UInt64, voters: [PeerID])] = []
     }
@@ -133,7 +135,10 @@ extension VoterMachine {
                 own = told.named.first { $0.list.voters == list.voters && $0.slots.contains(slot) }?.list
                 forgottenAt = told.forgottenAt(slot)
             }
-            guard forgottenAt <= own?.entered ?? 0 else { continue }
+            guard forgottenAt <= own?.entered ?? 0 else {
+                standings.forgot += 1
+                continue
+            }
             standings.left.append(peer)
             guard let own, !own.voted.isEmpty else {
                 standings.idle += 1
@@ -154,6 +159,9 @@ extension VoterMachine {
     ///
     /// Any Q of a list know all that was completed there. If Q voted under one of its placements they also know, together, all that came
     /// before it; else the lists that those voters closed must be asked themselves: whoever did not vote may know nothing of them.
+    ///
+    /// Whoever has forgotten saw all vote in a later list. What it took part in is known there, and to whoever came after; and they are asked
+    /// if Q of any list say that they voted under one placement, because lists in which somebody voted follow one another.
     private func verdict(_ slot: Slot) -> Verdict {
         let open = lists[slot.index].lists
         let standings = open.map { self.standings(of: $0, slot) }
@@ -169,7 +177,8 @@ extension VoterMachine {
             if !list.closers.isEmpty {
                 if configuration.mutant == .nonVotersSpeak || list.closers.allSatisfy({ closed.contains($0) }) { continue }
             }
-            guard standings.left.count >= quorum else { return .wait }
+            let forgot = closed.isEmpty && configuration.mutant != .forgettersSpeak ? 0 : standings.forgot
+            guard standings.left.count + forgot >= quorum else { return .wait }
             isOpen = true
             let settled = standings.voted.lazy.map(\.voters).filter { $0.count >= quorum }
             for peers in settled.isEmpty ? [standings.left] : Array(settled) {

@@ -21,7 +21,7 @@ package struct QuorumScenario: Sendable {
     package enum Mutant: String, CaseIterable, Sendable {
         case onePhaseStamp, restampOnRefusal, noWriteBack, lateWriteBack, dropWithoutFloor, votesAtOnce, syncFromOne
         case placementCheckOnly, openListsKept, blindFloorMerge, acksSurviveRestart, sealQuorumIsR, idWithoutHistory, leaseAtEnd
-        case nonVotersSpeak, foundsTwice, keepOldOnRefusedStore, countsForgottenAcks
+        case nonVotersSpeak, forgettersSpeak, foundsTwice, keepOldOnRefusedStore, countsForgottenAcks
     }
 
     package var seed: UInt64
@@ -109,6 +109,7 @@ extension QuorumScenario.Mutant {
         case .openListsKept: .openListsKept
         case .sealQuorumIsR: .sealQuorumIsR
         case .nonVotersSpeak: .nonVotersSpeak
+        case .forgettersSpeak: .forgettersSpeak
         case .foundsTwice: .foundsTwice
         default: nil
         }

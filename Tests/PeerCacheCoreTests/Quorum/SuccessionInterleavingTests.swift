@@ -224,6 +224,70 @@ import Testing
         #expect(stage.violation == nil)
     }
 
+    /// C is cut off while others take over and all vote, so that A and B forget: C alone still names the list of the three.
+    @Test func whoeverWasCutOffWhileAllVotedDoesNotSilenceTheSlot() throws {
+        let order = try QuorumStage.order(of: 6)
+        let (a, b, c, d, e, f) = (order[4], order[5], order[3], order[0], order[1], order[2])
+        var stage = try stage(6, voters: [a, b, c])
+        stage.table([a, b, d, e, f])
+        for _ in 0..<2 { stage.settle([a, b, d, e, f]) }
+        #expect(stage.write(2, at: d, asking: [d, e]) == .done)
+        stage.lose()
+        #expect(stage.held(a) == nil && stage.held(b) == nil && stage.held(c) == 1)
+        stage.crash(f)
+        stage.table([a, b, c, d, e])
+        stage.settle([a, b, c, d, e])
+        #expect(stage.votes(c) && stage.votes(d) && stage.votes(e))
+        #expect(stage.get(at: c, from: [c, e]) == .hit(2))
+        #expect(stage.violation == nil)
+    }
+
+    /// A, B and C once forgot the slot and vote on it again; C is cut off while D votes in its stead.
+    @Test func whoeverForgotLongAgoDoesNotSilenceTheSlot() throws {
+        let order = try QuorumStage.order(of: 7)
+        let (a, b, c, d) = (order[3], order[4], order[5], order[6])
+        var stage = try stage(7, voters: [a, b, c])
+        var others = Array(order.prefix(3))
+        stage.table(others + [a, b, c])
+        for _ in 0..<2 { stage.settle(others + [a, b, c]) }
+        #expect(![a, b, c].contains { stage.held($0) != nil })
+        while let next = others.popLast() {
+            stage.crash(next)
+            stage.table(others + [a, b, c])
+            for _ in 0..<2 { stage.settle(others + [a, b, c]) }
+        }
+        #expect(stage.votes(a) && stage.votes(b) && stage.votes(c))
+        stage.table([a, b, d])
+        for _ in 0..<2 { stage.settle([a, b, d]) }
+        #expect(stage.write(2, at: a, asking: [a, d]) == .done)
+        stage.lose()
+        stage.table([a, b, c, d])
+        stage.settle([a, b, c, d])
+        #expect(stage.votes(a) && stage.votes(b) && stage.votes(c))
+        #expect(stage.get(at: c, from: [b, c]) == .hit(2))
+        #expect(stage.violation == nil)
+    }
+
+    /// As above, and whoever took over is cut off now: C holds what was overwritten since.
+    @Test func whoeverForgotSpeaksOnlyBesideThoseThatTookOver() throws {
+        try expectHarm(of: .forgettersSpeak) { mutant in
+            let order = try QuorumStage.order(of: 6)
+            let (a, b, c, d, e, f) = (order[4], order[5], order[3], order[0], order[1], order[2])
+            var stage = try stage(6, mutant, voters: [a, b, c])
+            // The second time they hear of it only that all vote, and there is no list left that they would name.
+            for _ in 0..<2 {
+                stage.table([a, b, d, e, f])
+                for _ in 0..<2 { stage.settle([a, b, d, e, f]) }
+            }
+            #expect(stage.write(2, at: d, asking: [d, e]) == .done)
+            stage.lose()
+            stage.table([a, b, c])
+            stage.settle([a, b, c])
+            _ = stage.get(at: a, from: [a, c])
+            return stage.violation
+        }
+    }
+
     /// All that is known to A, B and C is that others took over; and those still vote, elsewhere.
     @Test func aClusterThatKnowsOfVotesDoesNotBeginAnew() throws {
         try expectHarm(of: .foundsTwice) { mutant in
