@@ -61,7 +61,7 @@ package struct VoterList: Hashable, Sendable {
 package struct OpenLists: Hashable, Sendable {
     package private(set) var lists: [VoterList] = []
 
-    package init() {}
+    package init(_ lists: [VoterList] = []) { self.lists = lists }
 
     package var isEmpty: Bool { lists.isEmpty }
 

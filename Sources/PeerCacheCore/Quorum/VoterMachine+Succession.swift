@@ -160,8 +160,8 @@ extension VoterMachine {
     /// Any Q of a list know all that was completed there. If Q voted under one of its placements they also know, together, all that came
     /// before it; else the lists that those voters closed must be asked themselves: whoever did not vote may know nothing of them.
     ///
-    /// Whoever has forgotten saw all vote in a later list. What it took part in is known there, and to whoever came after; and they are asked
-    /// if Q of any list say that they voted under one placement, because lists in which somebody voted follow one another.
+    /// Whoever has forgotten saw all vote in a later list. What it took part in is known there, and to whoever came after. It names that list,
+    /// so that those are asked too.
     private func verdict(_ slot: Slot) -> Verdict {
         let open = lists[slot.index].lists
         let standings = open.map { self.standings(of: $0, slot) }
@@ -177,8 +177,7 @@ extension VoterMachine {
             if !list.closers.isEmpty {
                 if configuration.mutant == .nonVotersSpeak || list.closers.allSatisfy({ closed.contains($0) }) { continue }
             }
-            let forgot = closed.isEmpty && configuration.mutant != .forgettersSpeak ? 0 : standings.forgot
-            guard standings.left.count + forgot >= quorum else { return .wait }
+            guard standings.left.count + standings.forgot >= quorum else { return .wait }
             isOpen = true
             let settled = standings.voted.lazy.map(\.voters).filter { $0.count >= quorum }
             for peers in settled.isEmpty ? [standings.left] : Array(settled) {
@@ -236,7 +235,7 @@ extension VoterMachine {
         case .nobodyVoted: break
         }
         // Nobody has voted under a former placement, and all that are there say so.
-        guard !founded.contains(slot) || configuration.mutant == .foundsTwice, present.count + 1 >= configuration.minimumPeers,
+        guard !founded.contains(slot), present.count + 1 >= configuration.minimumPeers,
             present.allSatisfy({ told[$0]?.sealed.contains(slot) == true })
         else { return }
         effects += [.forget(slot), .adopt(slot)]
@@ -284,6 +283,7 @@ extension VoterMachine {
         lost.formUnion(listed)
         // Nobody waits for this peer to drop lists of slots that it votes on.
         lost.subtract(timesQueried % 4 == 0 ? silent : mine)
+        lost.subtract(left)
         for slot in lost.slots {
             let voters = voters(slot)
             let silent = voters.filter { $0 != me && told[$0]?.voting.contains(slot) != true }
@@ -313,8 +313,15 @@ extension VoterMachine {
         listed.remove(slot)
     }
 
+    /// What this peer had is known to those that vote now. It names their list until it sees all vote in a later one, or votes itself: whoever
+    /// asks it finds them, and who came after them.
     private mutating func forget(_ slot: Slot, _ effects: inout [Effect]) {
         close(slot)
+        if configuration.mutant != .forgetsSuccessors {
+            lists[slot.index] = OpenLists([VoterList(voters: voters(slot))])
+            listed.insert(slot)
+        }
+        left.insert(slot)
         founded.insert(slot)
         guard held.contains(slot) else { return }
         held.remove(slot)

@@ -26,6 +26,8 @@ package struct VoterMachine: Sendable {
     var knowing = SlotSet()
     /// Slots with such lists.
     var listed = SlotSet()
+    /// Slots of other peers, all of which vote, as this peer has seen.
+    var left = SlotSet()
     /// Slots of which something is held.
     package internal(set) var held = SlotSet()
     /// Clock at which what was held was forgotten; 0: never.
@@ -183,6 +185,7 @@ package struct VoterMachine: Sendable {
         voting = SlotSet()
         knowing = SlotSet()
         founding = SlotSet()
+        left = SlotSet()
         mayBeOpen = SlotSet()
         told = SortedMap()
         retryAt = SortedMap()

@@ -158,8 +158,6 @@ package enum VoterMutant: Hashable, Sendable {
     case sealQuorumIsR
     /// Whoever was in a list speaks for all that came before it, although it did not vote there.
     case nonVotersSpeak
-    /// Whoever has forgotten a list counts as having left it, although nobody is there that took over.
-    case forgettersSpeak
-    /// A cluster that knows of votes begins anew.
-    case foundsTwice
+    /// Whoever forgets what it had does not name those that took over.
+    case forgetsSuccessors
 }

@@ -21,7 +21,7 @@ package struct QuorumScenario: Sendable {
     package enum Mutant: String, CaseIterable, Sendable {
         case onePhaseStamp, restampOnRefusal, noWriteBack, lateWriteBack, dropWithoutFloor, votesAtOnce, syncFromOne
         case placementCheckOnly, openListsKept, blindFloorMerge, acksSurviveRestart, sealQuorumIsR, idWithoutHistory, leaseAtEnd
-        case nonVotersSpeak, forgettersSpeak, foundsTwice, keepOldOnRefusedStore, countsForgottenAcks
+        case nonVotersSpeak, forgetsSuccessors, keepOldOnRefusedStore, countsForgottenAcks
     }
 
     package var seed: UInt64
@@ -109,8 +109,7 @@ extension QuorumScenario.Mutant {
         case .openListsKept: .openListsKept
         case .sealQuorumIsR: .sealQuorumIsR
         case .nonVotersSpeak: .nonVotersSpeak
-        case .forgettersSpeak: .forgettersSpeak
-        case .foundsTwice: .foundsTwice
+        case .forgetsSuccessors: .forgetsSuccessors
         default: nil
         }
     }

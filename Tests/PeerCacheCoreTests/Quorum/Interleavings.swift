@@ -20,4 +20,4 @@
 // I39    shell: the queue of copies ends with its connection
 //
 // Mistakes without a number: FloorInterleavingTests (keepOldOnRefusedStore, countsForgottenAcks), SuccessionInterleavingTests
-// (sealQuorumIsR, nonVotersSpeak, forgettersSpeak, foundsTwice).
+// (sealQuorumIsR, nonVotersSpeak, forgetsSuccessors).

@@ -270,7 +270,7 @@ import Testing
 
     /// As above, and whoever took over is cut off now: C holds what was overwritten since.
     @Test func whoeverForgotSpeaksOnlyBesideThoseThatTookOver() throws {
-        try expectHarm(of: .forgettersSpeak) { mutant in
+        try expectHarm(of: .forgetsSuccessors) { mutant in
             let order = try QuorumStage.order(of: 6)
             let (a, b, c, d, e, f) = (order[4], order[5], order[3], order[0], order[1], order[2])
             var stage = try stage(6, mutant, voters: [a, b, c])
@@ -288,22 +288,66 @@ import Testing
         }
     }
 
-    /// All that is known to A, B and C is that others took over; and those still vote, elsewhere.
-    @Test func aClusterThatKnowsOfVotesDoesNotBeginAnew() throws {
-        try expectHarm(of: .foundsTwice) { mutant in
+    /// As above, and A has been asked to leave the list of the three once more: that it is in it again says nothing of what it forgot.
+    @Test func whoeverForgotAndIsAskedAgainDoesNotSpeakForWhatItForgot() throws {
+        try expectHarm(of: .forgetsSuccessors) { mutant in
             let order = try QuorumStage.order(of: 6)
-            let (a, b, c, d, e, f) = (order[3], order[4], order[5], order[0], order[1], order[2])
+            let (a, b, c, d, e, f) = (order[4], order[5], order[3], order[0], order[1], order[2])
             var stage = try stage(6, mutant, voters: [a, b, c])
             for _ in 0..<2 {
-                stage.table([a, b, c, d, e, f])
-                stage.settle([a, b, c, d, e, f])
+                stage.table([a, b, d, e, f])
+                for _ in 0..<2 { stage.settle([a, b, d, e, f]) }
             }
-            #expect(stage.votes(d) && stage.votes(e) && stage.votes(f))
-            stage.table([a, b, c])
-            stage.settle([a, b, c])
-            stage.set(2, at: a, asking: [a, b])
-            _ = stage.get(at: d, from: [d, e])
+            #expect(stage.write(2, at: d, asking: [d, e]) == .done)
+            stage.lose()
+            for _ in 0..<2 {
+                stage.table([a, b, c], knownTo: [a, c])
+                stage.settle([a, c])
+                stage.lose()
+            }
+            _ = stage.get(at: a, from: [a, c])
             return stage.violation
         }
+    }
+
+    /// S and T still have what they had in the list of before, but A, B and C, who came after them, have forgotten who came then.
+    @Test func whoeverForgotTellsWhoTookOver() throws {
+        try expectHarm(of: .forgetsSuccessors) { mutant in
+            let order = try QuorumStage.order(of: 9)
+            let (one, two, three) = (Array(order[6...8]), Array(order[3...5]), Array(order[0...2]))
+            var stage = try QuorumStage(offsets: Array(repeating: 0, count: 9), minimumPeers: 3, mutant: mutant)
+            stage.table(one)
+            stage.settle(one)
+            #expect(stage.write(1, at: one[0], asking: one) == .done)
+            stage.table(one + two)
+            stage.settle(one + two, mute: one)
+            for _ in 0..<2 {
+                stage.table(two + three)
+                for _ in 0..<2 { stage.settle(two + three) }
+            }
+            #expect(stage.write(2, at: three[0], asking: three) == .done)
+            stage.lose()
+            stage.table(one + two)
+            stage.settle(one + two)
+            _ = stage.get(at: two[0], from: two)
+            return stage.violation
+        }
+    }
+
+    /// All that is known to A, B and C is that others took over; and those still vote, elsewhere.
+    @Test func aClusterThatKnowsOfVotesDoesNotBeginAnew() throws {
+        let order = try QuorumStage.order(of: 6)
+        let (a, b, c, d, e, f) = (order[3], order[4], order[5], order[0], order[1], order[2])
+        var stage = try stage(6, voters: [a, b, c])
+        for _ in 0..<2 {
+            stage.table([a, b, c, d, e, f])
+            stage.settle([a, b, c, d, e, f])
+        }
+        #expect(stage.votes(d) && stage.votes(e) && stage.votes(f))
+        stage.table([a, b, c])
+        stage.settle([a, b, c])
+        stage.set(2, at: a, asking: [a, b])
+        _ = stage.get(at: d, from: [d, e])
+        #expect(stage.violation == nil)
     }
 }
