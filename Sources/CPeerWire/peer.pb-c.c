@@ -997,7 +997,7 @@ void   peercache__seal_answer__free_unpacked
   assert(message->base.descriptor == &peercache__seal_answer__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-static const ProtobufCFieldDescriptor peercache__peer_frame__field_descriptors[9] =
+static const ProtobufCFieldDescriptor peercache__peer_frame__field_descriptors[10] =
 {
   {
     "hlc",
@@ -1107,10 +1107,23 @@ static const ProtobufCFieldDescriptor peercache__peer_frame__field_descriptors[9
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "chunks_taken",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_UINT32,
+    offsetof(Peercache__PeerFrame, n_chunks_taken),
+    offsetof(Peercache__PeerFrame, chunks_taken),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__peer_frame__field_indices_by_name[] = {
   7,   /* field[7] = cancels */
   3,   /* field[3] = chunks */
+  9,   /* field[9] = chunks_taken */
   6,   /* field[6] = goodbye */
   4,   /* field[4] = gossip */
   5,   /* field[5] = hello */
@@ -1122,7 +1135,7 @@ static const unsigned peercache__peer_frame__field_indices_by_name[] = {
 static const ProtobufCIntRange peercache__peer_frame__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 9 }
+  { 0, 10 }
 };
 const ProtobufCMessageDescriptor peercache__peer_frame__descriptor =
 {
@@ -1132,7 +1145,7 @@ const ProtobufCMessageDescriptor peercache__peer_frame__descriptor =
   "Peercache__PeerFrame",
   "peercache",
   sizeof(Peercache__PeerFrame),
-  9,
+  10,
   peercache__peer_frame__field_descriptors,
   peercache__peer_frame__field_indices_by_name,
   1,  peercache__peer_frame__number_ranges,
@@ -3123,7 +3136,7 @@ const ProtobufCMessageDescriptor peercache__seal__descriptor =
   (ProtobufCMessageInit) peercache__seal__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__open_list__field_descriptors[5] =
+static const ProtobufCFieldDescriptor peercache__open_list__field_descriptors[7] =
 {
   {
     "voters",
@@ -3185,12 +3198,38 @@ static const ProtobufCFieldDescriptor peercache__open_list__field_descriptors[5]
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "voted_since",
+    8,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__OpenList, voted_since),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "since",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__OpenList, since),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__open_list__field_indices_by_name[] = {
   4,   /* field[4] = closers */
   1,   /* field[1] = entered */
+  6,   /* field[6] = since */
   2,   /* field[2] = slots */
   3,   /* field[3] = voted */
+  5,   /* field[5] = voted_since */
   0,   /* field[0] = voters */
 };
 static const ProtobufCIntRange peercache__open_list__number_ranges[3 + 1] =
@@ -3198,7 +3237,7 @@ static const ProtobufCIntRange peercache__open_list__number_ranges[3 + 1] =
   { 1, 0 },
   { 4, 2 },
   { 6, 3 },
-  { 0, 5 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor peercache__open_list__descriptor =
 {
@@ -3208,7 +3247,7 @@ const ProtobufCMessageDescriptor peercache__open_list__descriptor =
   "Peercache__OpenList",
   "peercache",
   sizeof(Peercache__OpenList),
-  5,
+  7,
   peercache__open_list__field_descriptors,
   peercache__open_list__field_indices_by_name,
   3,  peercache__open_list__number_ranges,

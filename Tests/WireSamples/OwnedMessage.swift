@@ -9,6 +9,7 @@ package enum OwnedMessage: Hashable, Sendable {
     case unknownRequest(id: UInt64)
     case response(OwnedResponse)
     case chunk(id: UInt64, isResponse: Bool, bytes: [UInt8])
+    case taken(chunks: Int)
     case cancel(id: UInt64)
     case goodbye(Goodbye)
 
@@ -21,6 +22,7 @@ package enum OwnedMessage: Hashable, Sendable {
         case .unknownRequest(let id): self = .unknownRequest(id: id)
         case .response(let response): self = .response(OwnedResponse(response))
         case .chunk(let id, let isResponse, let bytes): self = .chunk(id: id, isResponse: isResponse, bytes: Array(bytes))
+        case .taken(let chunks): self = .taken(chunks: chunks)
         case .cancel(let id): self = .cancel(id: id)
         case .goodbye(let goodbye): self = .goodbye(goodbye)
         }
@@ -37,6 +39,7 @@ package enum OwnedMessage: Hashable, Sendable {
         case .response(let response): response.withWire { WireEncoder.response($0, append: append) }
         case .chunk(let id, let isResponse, let bytes):
             bytes.withUnsafeBytes { WireEncoder.chunk(id: id, isResponse: isResponse, bytes: $0, append: append) }
+        case .taken(let chunks): WireEncoder.taken(chunks: chunks, append: append)
         case .cancel(let id): WireEncoder.cancel(id: id, append: append)
         case .goodbye(let goodbye): WireEncoder.goodbye(goodbye, append: append)
         }
@@ -51,8 +54,9 @@ package enum OwnedMessage: Hashable, Sendable {
         case .request, .unknownRequest: 3
         case .response: 4
         case .chunk: 5
-        case .cancel: 6
-        case .goodbye: 7
+        case .taken: 6
+        case .cancel: 7
+        case .goodbye: 8
         }
     }
 }

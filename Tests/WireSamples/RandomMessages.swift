@@ -24,7 +24,8 @@ package struct RandomMessages {
                 WireInvalidation(
                     random.next() % 8 == 0 ? .everything : .key(hash: number(using: &random), below: stamp(using: &random)),
                     number: number(using: &random)))
-        case 14: .cancel(id: number(using: &random))
+        case 14:
+            random.next() % 2 == 0 ? .cancel(id: number(using: &random)) : .taken(chunks: Int(UInt32(truncatingIfNeeded: random.next())))
         default: .goodbye(Goodbye(rawValue: UInt8(random.next() % 5)) ?? .idle)
         }
     }

@@ -77,10 +77,15 @@ struct  Peercache__PeerFrame
   uint64_t *cancels;
   size_t n_invalidations;
   Peercache__Invalidation **invalidations;
+  /*
+   * chunks that were taken in: their sum may follow
+   */
+  size_t n_chunks_taken;
+  uint32_t *chunks_taken;
 };
 #define PEERCACHE__PEER_FRAME__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__peer_frame__descriptor) \
-    , 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, NULL, 0, 0,NULL, 0,NULL }
+    , 0, 0,NULL, 0,NULL, 0,NULL, 0,NULL, NULL, 0, 0,NULL, 0,NULL, 0,NULL }
 
 
 struct  Peercache__Hello
@@ -597,6 +602,14 @@ struct  Peercache__OpenList
   size_t n_voted;
   uint64_t *voted;
   /*
+   * clock at which the sender took the last of these
+   */
+  uint64_t voted_since;
+  /*
+   * latest clock at which anybody who told of the list took a placement of theirs; 0: unknown
+   */
+  uint64_t since;
+  /*
    * placements whose voters have closed the list
    */
   size_t n_closers;
@@ -606,7 +619,7 @@ struct  Peercache__OpenList
 };
 #define PEERCACHE__OPEN_LIST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__open_list__descriptor) \
-    , 0,NULL, 0, 0,NULL, 0,NULL, 0,NULL }
+    , 0,NULL, 0, 0,NULL, 0, 0, 0,NULL, 0,NULL }
 
 
 struct  Peercache__SealAnswer

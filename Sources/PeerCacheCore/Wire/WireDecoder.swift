@@ -37,6 +37,7 @@ package final class WireDecoder {
         let message = unpacked.pointee
         for count in [
             message.n_requests, message.n_responses, message.n_chunks, message.n_gossip, message.n_cancels, message.n_invalidations,
+            message.n_chunks_taken,
         ]
         where count > WireLimits.itemsMax { throw .tooManyItems }
 
@@ -53,6 +54,9 @@ package final class WireDecoder {
             body(
                 .chunk(
                     id: chunk.pointee.id, isResponse: chunk.pointee.response != 0, bytes: UnsafeRawBufferPointer(chunk.pointee.bytes)))
+        }
+        for count in UnsafeBufferPointer(start: message.chunks_taken, count: message.n_chunks_taken) {
+            body(.taken(chunks: Int(count)))
         }
         for id in UnsafeBufferPointer(start: message.cancels, count: message.n_cancels) { body(.cancel(id: id)) }
         if message.goodbye != 0 {

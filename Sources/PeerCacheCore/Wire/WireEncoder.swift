@@ -105,6 +105,9 @@ package enum WireEncoder {
 
     package static func cancel(id: UInt64, append: Append) { varint(field: 8, id, append) }
 
+    /// Several in one frame add up.
+    package static func taken(chunks: Int, append: Append) { varint(field: 10, UInt64(UInt32(clamping: chunks)), append) }
+
     package static func invalidation(_ invalidation: WireInvalidation, append: Append) {
         var message = Peercache__Invalidation()
         peercache__invalidation__init(&message)

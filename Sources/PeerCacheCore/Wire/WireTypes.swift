@@ -223,6 +223,8 @@ package enum WireMessage {
     case unknownRequest(id: UInt64)
     case response(WireResponse)
     case chunk(id: UInt64, isResponse: Bool, bytes: UnsafeRawBufferPointer)
+    /// The sender has taken in so many chunks.
+    case taken(chunks: Int)
     case cancel(id: UInt64)
     case invalidation(WireInvalidation)
     case gossip(GossipMessage)

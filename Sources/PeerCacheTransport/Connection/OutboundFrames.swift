@@ -43,6 +43,7 @@ package struct OutboundFrames {
     package mutating func append(_ goodbye: Goodbye) { WireEncoder.goodbye(goodbye) { append($0, $1) } }
     package mutating func append(_ invalidation: WireInvalidation) { WireEncoder.invalidation(invalidation) { append($0, $1) } }
     package mutating func append(cancel id: UInt64) { WireEncoder.cancel(id: id) { append($0, $1) } }
+    package mutating func append(takenChunks count: Int) { WireEncoder.taken(chunks: count) { append($0, $1) } }
     package mutating func append(chunk: UnsafeRawBufferPointer, id: UInt64, isResponse: Bool) {
         WireEncoder.chunk(id: id, isResponse: isResponse, bytes: chunk) { append($0, $1) }
     }

@@ -283,6 +283,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
         case .unknownRequest(let id): if id != 0 { connection.respond(WireResponse(id: id, status: .unsupported)) }
         case .response(let response): receive(response, connection)
         case .chunk(let id, let isResponse, let bytes): try receiveChunk(id, isResponse: isResponse, bytes, connection)
+        case .taken(let chunks): connection.chunksTaken(chunks)
         case .cancel(let id):
             assembly.cancel(id: id)
             connection.drop(largeResponse: id)
@@ -310,7 +311,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
             }
         case .gossip(let gossip): if !GossipMachine.isObserversQuestion(gossip) { throw .forbidden }
         case .invalidation: throw .forbidden
-        case .hello, .unknownRequest, .response, .chunk, .cancel, .goodbye: break
+        case .hello, .unknownRequest, .response, .chunk, .taken, .cancel, .goodbye: break
         }
     }
 
@@ -365,6 +366,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private func receiveChunk(
         _ id: UInt64, isResponse: Bool, _ bytes: UnsafeRawBufferPointer, _ connection: PeerConnection
     ) throws(WireError) {
+        connection.took(chunks: 1)
         guard let complete = try assembly.add(bytes, id: id, isResponse: isResponse) else { return }
         switch complete.header {
         case .request(let stored): stored.withRequest(value: complete.value) { owner.requestHandler.handle($0, on: connection) }

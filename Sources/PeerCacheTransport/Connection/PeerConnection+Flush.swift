@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import NIOCore
 package import PeerCacheCore
 
@@ -41,8 +42,8 @@ extension PeerConnection {
                     return (nil, nil, false)
                 }
                 state.stalledSince = nil
-                if var value = state.large.first, state.frames.byteCount < Self.aheadOfChunks {
-                    state.large.removeFirst()
+                if state.window.isOpen, state.frames.byteCount < Self.aheadOfChunks, var value = state.large.popFirst() {
+                    state.window.sent(at: ClusterClock.monotonicNanoseconds)
                     if let chunk = value.rest.readSlice(length: min(value.rest.readableBytes, WireLimits.chunkBytes)) {
                         state.largeBytes -= chunk.readableBytes
                         chunk.withUnsafeReadableBytes { state.frames.append(chunk: $0, id: value.id, isResponse: value.isResponse) }
@@ -52,7 +53,7 @@ extension PeerConnection {
                 // Read under the lock: a frame's clock is never behind a stamp in it.
                 let gossip = takeGossip(&state)
                 let bytes = state.frames.isEmpty ? nil : state.frames.takeBlock(hlc: clock.reading())
-                let again = !state.large.isEmpty || !state.frames.isEmpty
+                let again = !state.frames.isEmpty || (!state.large.isEmpty && state.window.isOpen)
                 state.isFlushScheduled = again
                 return (gossip, bytes, again)
             }

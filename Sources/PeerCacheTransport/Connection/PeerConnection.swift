@@ -125,7 +125,8 @@ enum PendingCall: Sendable {
 /// One authenticated connection to a peer, used by both sides for calls, copies and gossip.
 ///
 /// Any thread may call: items are encoded under one lock into the frame at hand, and one flush per event-loop tick sends what has gathered.
-/// Values above 256 KiB follow their header in chunks, one chunk per flush, so that small items pass between them.
+/// Values above 256 KiB follow their header in chunks, one chunk per flush and no more on their way than ``ChunkWindow`` says, so that small
+/// items pass between them.
 package final class PeerConnection: Sendable {
     package typealias Answer = Result<PeerResponse, PeerCallError>
 
@@ -142,6 +143,7 @@ package final class PeerConnection: Sendable {
         var table: RequestTable<PendingCall>
         var large = Deque<LargeValue>()
         var largeBytes = 0
+        var window = ChunkWindow()
         var isFlushScheduled = false
         var isClosed = false
         var stalledSince: Int64?
@@ -319,6 +321,15 @@ package final class PeerConnection: Sendable {
         }
     }
 
+    /// Lets the peer send more of them, with the ``flush()`` that ends what is being handled. Event loop only.
+    func took(chunks: Int) { state.withLock { $0.frames.append(takenChunks: chunks) } }
+
+    /// The peer has taken in chunks: others may follow, with the ``flush()`` that ends what is being handled. Event loop only.
+    func chunksTaken(_ count: Int) {
+        let now = ClusterClock.monotonicNanoseconds
+        state.withLock { $0.window.taken(count, at: now) }
+    }
+
     /// Whether somebody waits for the answer to this request.
     func awaits(_ id: UInt64) -> Bool { state.withLock { $0.table.isWaiting(id) } }
 
@@ -375,7 +386,8 @@ package final class PeerConnection: Sendable {
             let isSilent = state.heardNanoseconds < silentSince
             let expired = state.table.takeExpired(nowNanoseconds: nowNanoseconds, sentBefore: isSilent ? silentSince : .min)
             for (id, _) in expired { state.frames.append(cancel: id) }
-            let isStalled = state.stalledSince.map { nowNanoseconds - $0 > limits.stalledMax.nanosecondsSaturating } ?? false
+            let waitingSince = state.stalledSince ?? (state.large.isEmpty ? nil : state.window.waitingSince)
+            let isStalled = waitingSince.map { nowNanoseconds - $0 > limits.stalledMax.nanosecondsSaturating } ?? false
             return (expired, isStalled, askForLife(&state, nowNanoseconds))
         }
         for (_, waiter) in expired { waiter.resume(returning: .failure(.timedOut)) }

@@ -135,6 +135,7 @@ enum FuzzTarget: UInt8, CaseIterable {
         case .request(let request): request.withWire { outbound.append($0) }
         case .response(let response): response.withWire { outbound.append($0) }
         case .gossip(let gossip): outbound.append(gossip)
+        case .taken(let chunks): outbound.append(takenChunks: chunks)
         case .cancel(let id): outbound.append(cancel: id)
         case .chunk(let id, let isResponse, let bytes):
             bytes.withUnsafeBytes { outbound.append(chunk: $0, id: id, isResponse: isResponse) }

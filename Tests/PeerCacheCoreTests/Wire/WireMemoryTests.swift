@@ -17,7 +17,8 @@ import WireSamples
         let bombs: [(String, [UInt8])] = [
             ("empty requests", bomb([0x12, 0])), ("empty responses", bomb([0x1A, 0])), ("empty chunks", bomb([0x22, 0])),
             ("empty gossip", bomb([0x2A, 0])), ("one hello, repeated", bomb([0x32, 0])), ("cancels", bomb([0x40, 1])),
-            ("packed cancels", bomb([1], in: 8)), ("empty invalidations", bomb([0x4A, 0])),
+            ("packed cancels", bomb([1], in: 8)), ("packed chunks taken", bomb([1], in: 10)),
+            ("empty invalidations", bomb([0x4A, 0])),
             ("unknown numbers", bomb([0x50, 0])), ("unknown empty bytes", bomb([0x52, 0])), ("empty keys", bomb([0x6A, 0], in: 2)),
             ("one key, repeated", bomb([0x32, 0], in: 2)), ("unknown fields of a request", bomb([0x7A, 0], in: 2)),
             ("empty items", bomb([0x52, 0], in: 3)), ("empty members", bomb([0x22, 0], in: 5)),
