@@ -48,13 +48,22 @@ package struct VoterList: Hashable, Sendable {
     package var entered: UInt64
     /// Placements with these voters under which the peer that tells of it voted, the latest last.
     package var voted: [UInt64]
+    /// Clock at which it took the last of these.
+    package var votedSince: UInt64
+    /// The latest clock at which any peer that told of the list took a placement with these voters; 0: somebody did not say. Who voted
+    /// in a list that it took later than that came after this one.
+    package var since: UInt64
     /// Placements under which somebody voted who had heard from enough of these voters: once enough vote there, this list matters no more.
     package var closers: [UInt64]
 
-    package init(voters: [PeerID], entered: UInt64 = 0, voted: [UInt64] = [], closers: [UInt64] = []) {
+    package init(
+        voters: [PeerID], since: UInt64 = 0, entered: UInt64 = 0, voted: [UInt64] = [], votedSince: UInt64 = 0, closers: [UInt64] = []
+    ) {
         self.voters = voters.sorted()
-        (self.entered, self.voted, self.closers) = (entered, voted, closers)
+        (self.since, self.entered, self.voted, self.votedSince, self.closers) = (since, entered, voted, votedSince, closers)
     }
+
+    mutating func hear(since other: UInt64) { since = since == 0 || other == 0 ? 0 : max(since, other) }
 }
 
 /// The lists of one slot. Two of the same voters are one: what closes it is the same.
@@ -68,12 +77,13 @@ package struct OpenLists: Hashable, Sendable {
     package subscript(voters: [PeerID]) -> VoterList? { lists.first { $0.voters == voters } }
 
     /// Takes over what another peer tells. A list is closed only if all say so.
-    /// - Returns: whether that changes anything.
+    /// - Returns: whether that changes what is open.
     @discardableResult package mutating func hear(_ list: VoterList) -> Bool {
         guard let position = lists.firstIndex(where: { $0.voters == list.voters }) else {
-            lists.append(VoterList(voters: list.voters, closers: list.closers))
+            lists.append(VoterList(voters: list.voters, since: list.since, closers: list.closers))
             return true
         }
+        lists[position].hear(since: list.since)
         let known = lists[position].closers
         var closers: [UInt64] = []
         if !known.isEmpty, !list.closers.isEmpty {
@@ -87,10 +97,14 @@ package struct OpenLists: Hashable, Sendable {
     /// This peer leaves a placement.
     /// - Parameter voted: it has voted there.
     mutating func leave(_ voters: [PeerID], entered: UInt64, _ placement: UInt64, voted: Bool) {
-        var list = self[voters.sorted()] ?? VoterList(voters: voters)
+        var list = self[voters.sorted()] ?? VoterList(voters: voters, since: entered)
+        list.hear(since: entered)
         list.entered = entered
         list.closers = []
-        if voted { list.voted = (list.voted + [placement]).suffix(VoterList.placementsMax) }
+        if voted {
+            list.voted = (list.voted + [placement]).suffix(VoterList.placementsMax)
+            list.votedSince = entered
+        }
         lists.removeAll { $0.voters == list.voters }
         lists.append(list)
     }

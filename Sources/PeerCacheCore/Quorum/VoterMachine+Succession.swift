@@ -120,8 +120,8 @@ extension VoterMachine {
         var idle = 0
         /// How many have left it and forgotten what they had there, because all voters of a later list voted.
         var forgot = 0
-        /// Of these, who voted, by placement.
-        var voted: [(placement: UInt64, voters: [PeerID])] = []
+        /// Of these, who voted, by placement, and the earliest clock at which one of them took it; 0: not known.
+        var voted: [(placement: UInt64, voters: [PeerID], since: UInt64)] = []
     }
 
     private func standings(of list: VoterList, _ slot: Slot) -> Standings {
@@ -145,10 +145,12 @@ extension VoterMachine {
                 continue
             }
             for placement in own.voted {
+                let since = placement == own.voted.last ? own.votedSince : 0
                 if let position = standings.voted.firstIndex(where: { $0.placement == placement }) {
                     standings.voted[position].voters.append(peer)
+                    standings.voted[position].since = min(since, standings.voted[position].since)
                 } else {
-                    standings.voted.append((placement, [peer]))
+                    standings.voted.append((placement, [peer], since))
                 }
             }
         }
@@ -162,18 +164,24 @@ extension VoterMachine {
     ///
     /// Whoever has forgotten saw all vote in a later list. What it took part in is known there, and to whoever came after. It names that list,
     /// so that those are asked too.
+    ///
+    /// Lists in which somebody voted follow one another. Of Q that voted in one, some were asked to leave it by whoever voted in a later one,
+    /// and tell of that, too, or of what came then; it can only have been taken later. So what all took earlier came before.
     private func verdict(_ slot: Slot) -> Verdict {
         let open = lists[slot.index].lists
         let standings = open.map { self.standings(of: $0, slot) }
-        var closed: [UInt64] = []
+        var closed: [UInt64] = [], latest: UInt64 = 0
         for (list, standings) in zip(open, standings) {
-            for voted in standings.voted where voted.voters.count >= quorum(list) { closed.append(voted.placement) }
+            for voted in standings.voted where voted.voters.count >= quorum(list) {
+                closed.append(voted.placement)
+                latest = max(latest, voted.since)
+            }
         }
         let mayKeep = scheme.sealQuorum(of: voters(slot).count)
         var (from, isAll, isOpen) = ([PeerID](), true, false)
         for (list, standings) in zip(open, standings) {
             let quorum = quorum(list)
-            if standings.idle >= quorum { continue }
+            if standings.idle >= quorum || (list.since != 0 && list.since < latest) { continue }
             if !list.closers.isEmpty {
                 if configuration.mutant == .nonVotersSpeak || list.closers.allSatisfy({ closed.contains($0) }) { continue }
             }
@@ -196,8 +204,9 @@ extension VoterMachine {
 
     /// Whether the answers can be enough. Cheap: asked for each slot of each answer.
     private func mayBeEnough(_ slot: Slot) -> Bool {
-        lists[slot.index].lists.allSatisfy { list in
-            !list.closers.isEmpty
+        let latest = lists[slot.index].lists.reduce(0) { max($0, $1.since) }
+        return lists[slot.index].lists.allSatisfy { list in
+            !list.closers.isEmpty || (list.since != 0 && list.since < latest)
                 || list.voters.count { $0 == me || told[$0]?.sealed.contains(slot) == true } >= quorum(list)
         }
     }
@@ -234,6 +243,8 @@ extension VoterMachine {
             return fetch(slot, from: peers, &effects)
         case .nobodyVoted: break
         }
+        // Whoever votes found the same.
+        if !voters.isEmpty, founded.contains(slot) { return fetch(slot, from: voters, &effects) }
         // Nobody has voted under a former placement, and all that are there say so.
         guard !founded.contains(slot), present.count + 1 >= configuration.minimumPeers,
             present.allSatisfy({ told[$0]?.sealed.contains(slot) == true })
@@ -318,7 +329,7 @@ extension VoterMachine {
     private mutating func forget(_ slot: Slot, _ effects: inout [Effect]) {
         close(slot)
         if configuration.mutant != .forgetsSuccessors {
-            lists[slot.index] = OpenLists([VoterList(voters: voters(slot))])
+            lists[slot.index] = OpenLists([VoterList(voters: voters(slot), since: entered)])
             listed.insert(slot)
         }
         left.insert(slot)

@@ -45,8 +45,8 @@ extension PageWriter {
     private static func append(_ open: OpenList, field: UInt8, to bytes: inout [UInt8]) {
         var message = Peercache__OpenList()
         peercache__open_list__init(&message)
-        message.entered = open.list.entered
         let list = open.list
+        (message.entered, message.since, message.voted_since) = (list.entered, list.since, list.votedSince)
         var numbers = list.voters.flatMap { [$0.high, $0.low] } + list.voted + list.closers
         var slots = open.slots.map { UInt32($0.index) }
         numbers.withUnsafeMutableBufferPointer { numbers in
@@ -126,7 +126,7 @@ extension PageReader {
                 slots.append(slot)
             }
             let list = VoterList(
-                voters: voters, entered: raw.entered, voted: voted,
+                voters: voters, since: raw.since, entered: raw.entered, voted: voted, votedSince: raw.voted_since,
                 closers: Array(UnsafeBufferPointer(start: raw.closers, count: raw.n_closers)))
             lists.append(OpenList(list: list, slots: slots))
         }

@@ -268,6 +268,54 @@ import Testing
         #expect(stage.violation == nil)
     }
 
+    /// C was cut off while all others of its list left for good and a new list voted.
+    @Test func whoeverComesBackAfterAllOthersAreGoneDoesNotSilenceTheSlot() throws {
+        let order = try QuorumStage.order(of: 6)
+        let (a, b, c, d, e, f) = (order[4], order[5], order[3], order[0], order[1], order[2])
+        var stage = try stage(6, voters: [a, b, c])
+        stage.table([a, b, d, e, f])
+        for _ in 0..<2 { stage.settle([a, b, d, e, f]) }
+        #expect(stage.write(2, at: d, asking: [d, e]) == .done)
+        stage.lose()
+        for gone in [a, b, f] { stage.crash(gone) }
+        stage.table([c, d, e])
+        stage.settle([c, d, e])
+        #expect(stage.votes(c) && stage.votes(d) && stage.votes(e))
+        #expect(stage.get(at: c, from: [c, e]) == .hit(2))
+        #expect(stage.violation == nil)
+    }
+
+    /// A forgot the slot when D, E and F voted, and was cut off while others took over from those.
+    @Test func whoeverNamesSuccessorsThatAreGoneDoesNotSilenceTheSlot() throws {
+        let order = try QuorumStage.order(of: 9)
+        let (one, two, three) = (Array(order[3...5]), Array(order[0...2]), Array(order[6...8]))
+        var stage = try stage(9, voters: one)
+        stage.table(one + two)
+        for _ in 0..<2 { stage.settle(one + two) }
+        #expect(!one.contains { stage.held($0) != nil })
+        // The others of the first list go, then those of the second one, one after another.
+        stage.crash(one[1])
+        stage.crash(one[2])
+        var members = two + three
+        stage.table(members)
+        for _ in 0..<2 { stage.settle(members) }
+        for gone in two {
+            stage.crash(gone)
+            members.removeAll { $0 == gone }
+            stage.table(members)
+            for _ in 0..<2 { stage.settle(members) }
+        }
+        #expect(three.allSatisfy { stage.votes($0) })
+        #expect(stage.write(2, at: three[0], asking: three) == .done)
+        stage.lose()
+        members.append(one[0])
+        stage.table(members)
+        stage.settle(members)
+        #expect(stage.votes(one[0]) && stage.votes(three[0]) && stage.votes(three[1]))
+        #expect(stage.get(at: one[0], from: [one[0], three[0]]) == .hit(2))
+        #expect(stage.violation == nil)
+    }
+
     /// As above, and whoever took over is cut off now: C holds what was overwritten since.
     @Test func whoeverForgotSpeaksOnlyBesideThoseThatTookOver() throws {
         try expectHarm(of: .forgetsSuccessors) { mutant in
