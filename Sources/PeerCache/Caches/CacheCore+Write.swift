@@ -277,12 +277,26 @@ extension CacheCore {
 
     /// Notes that another peer is answered with a key's content as of `stamp`, which it may keep.
     /// - Returns: for the answer; 0: it may not.
-    func share(_ hash: UInt64, _ stamp: Stamp, with other: PeerID) -> UInt64 {
+    private func share(_ hash: UInt64, _ stamp: Stamp, with other: PeerID) -> UInt64 {
         guard keepsNear, peer.replicator.serving(hash) == .open else { return 0 }
         return peer.coherence.share(hash, stamp, with: other, nearFor: options.nearLife)
     }
 
-    /// As ``share(_:_:with:)`` when the store was not locked since the content was there: it may have been replaced meanwhile.
+    /// As ``visitHeld(_:_:upTo:_:)``, for an answer to a peer. `body` also gets what the answer says of near copies; 0: none may be kept.
+    /// - Parameter reader: keeps a near copy if it may.
+    func visitHeld(
+        _ key: UnsafeRawBufferPointer, _ hash: UInt64, upTo limit: Int, for reader: PeerID?, _ body: (EntryInfo, RawSpan, UInt64) -> Void
+    ) -> Bool {
+        var noted: (stamp: Stamp, near: UInt64)?
+        // Before the content is read, which happens without the store's lock: who replaces it after that finds the note and tells the
+        // reader. What was replaced between the two is seen by its stamp.
+        if let reader, let info = peer.store.held(id(hash), key.bytes), !info.isTombstone, info.valueBytes <= limit {
+            noted = (info.stamp, share(hash, info.stamp, with: reader))
+        }
+        return visitHeld(key, hash, upTo: limit) { info, value in body(info, value, noted?.stamp == info.stamp ? noted?.near ?? 0 : 0) }
+    }
+
+    /// As ``share(_:_:with:)`` after the content was read without the store's lock: it may have been replaced meanwhile.
     func share(_ key: [UInt8], _ hash: UInt64, _ stamp: Stamp, with other: PeerID) -> UInt64 {
         let number = share(hash, stamp, with: other)
         return guardStamp(key, hash) == stamp ? number : 0

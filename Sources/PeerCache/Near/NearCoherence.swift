@@ -75,7 +75,7 @@ final class NearCoherence: Sendable {
     // MARK: As owner
 
     /// Notes that a peer is about to be answered with a key's content, which it may keep for `nearFor`. The caller makes sure that the content
-    /// is not outdated before this returns: it holds the store's lock, or looks at the guard afterwards.
+    /// was not replaced before this returned: it reads the content, or looks at the guard, afterwards.
     /// - Returns: for the answer.
     func share(_ hash: UInt64, _ stamp: Stamp, with peer: PeerID, nearFor: Duration) -> UInt64 {
         let receiver = receiver(peer), now = ClusterClock.coarseWallMilliseconds

@@ -50,14 +50,15 @@ extension RequestServer {
         else vanished: ResponseStatus = .absent, if isGood: @escaping @Sendable () -> Bool = { true }
     ) -> Bool {
         var isAnswered = false, largeBytes = 0
-        _ = cache.visitHeld(request.key, hash, upTo: WireLimits.chunkBytes) { info, value in
+        let reader = keepsNear ? connection.peer : nil
+        _ = cache.visitHeld(request.key, hash, upTo: WireLimits.chunkBytes, for: reader) { info, value, near in
             guard isGood() else { return }
             isAnswered = true
             guard value.byteCount == info.valueBytes else { return largeBytes = info.valueBytes }
             var response = WireResponse(id: request.id, status: .ok)
             response.stamp = info.stamp
             response.ttlMilliseconds = peer.millisecondsLeft(info.expiry)
-            response.near = keepsNear ? cache.share(hash, info.stamp, with: connection.peer) : 0
+            response.near = near
             value.withUnsafeBytes { bytes in
                 response.value = bytes
                 connection.respond(response)
@@ -92,7 +93,7 @@ extension RequestServer {
         guard request.keys.count <= WireLimits.keysMax else { return refuse(request, .malformed, connection) }
         guard cache.scheme == nil else { return refuse(request, .unsupported, connection) }  // asked for one by one
         let routing = peer.table.routing
-        let keepsNear = mayKeep(request, connection)
+        let keepsNear = mayKeep(request, connection), reader = keepsNear ? connection.peer : nil
         cache.counters.add(.served, UInt64(request.keys.count))
         var items = BatchItems(count: request.keys.count)
         var missing: [(index: Int, key: [UInt8], hash: UInt64)] = []
@@ -105,9 +106,9 @@ extension RequestServer {
             }
             let isHeld =
                 serving != .doubtful
-                && cache.visitHeld(key, hash, upTo: BatchItems.valueBytesMax) { info, value in
+                && cache.visitHeld(key, hash, upTo: BatchItems.valueBytesMax, for: reader) { info, value, near in
                     guard value.byteCount == info.valueBytes else { return items.append(.deferred) }
-                    if keepsNear { items.note(near: cache.share(hash, info.stamp, with: connection.peer)) }
+                    if keepsNear { items.note(near: near) }
                     value.withUnsafeBytes {
                         items.append($0, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
                     }

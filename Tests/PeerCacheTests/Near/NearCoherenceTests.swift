@@ -1,3 +1,4 @@
+import NIOCore
 @testable import PeerCache
 import PeerCacheCore
 import PeerCacheTransport
@@ -64,6 +65,24 @@ private final class Number: Sendable {
             for key in keys { #expect(caches[1].peek(key) == "old") }
             for key in keys { try await caches[0].set(key, "new") }
             for key in keys { try await eventually("key \(key)") { try await caches[1].get(key) == "new" } }
+        }
+    }
+
+    /// Between the owner's reading of a value, without the store's lock, and the end of its answer.
+    @Test(arguments: [3, 5000]) func whatIsReplacedWhileItIsReadIsToldOf(bytes: Int) async throws {
+        try await withCluster(of: 2) { peers in
+            let caches = try await caches(peers), core = caches[0].core
+            let key = try #require(try await keys(of: peers[0], caches[0], in: 0..<50).first).keyBytes, hash = core.hash(key)
+            @Sendable func write(_ letter: UInt8) -> Bool {
+                core.storeOwned(key, hash, .value(ByteBuffer(repeating: letter, count: bytes), ttl: nil, isFill: false))?.isStored == true
+            }
+            let reader = try #require(PeerID(peers[1].id).flatMap { peers[0].core.directory.connection(to: $0) })
+            try #require(write(1))
+            core.withRequest(.get, key) { request in
+                request.id = .max  // nobody waits for it
+                let isAnswered = RequestServer(peer: peers[0].core).answerHeld(core, request, hash, reader, keepsNear: true) { write(2) }
+                #expect(isAnswered && peers[0].snapshot().invalidationsSent == 1)
+            }
         }
     }
 
