@@ -187,51 +187,6 @@ void   peercache__response__free_unpacked
   assert(message->base.descriptor == &peercache__response__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
-void   peercache__item__init
-                     (Peercache__Item         *message)
-{
-  static const Peercache__Item init_value = PEERCACHE__ITEM__INIT;
-  *message = init_value;
-}
-size_t peercache__item__get_packed_size
-                     (const Peercache__Item *message)
-{
-  assert(message->base.descriptor == &peercache__item__descriptor);
-  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
-}
-size_t peercache__item__pack
-                     (const Peercache__Item *message,
-                      uint8_t       *out)
-{
-  assert(message->base.descriptor == &peercache__item__descriptor);
-  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
-}
-size_t peercache__item__pack_to_buffer
-                     (const Peercache__Item *message,
-                      ProtobufCBuffer *buffer)
-{
-  assert(message->base.descriptor == &peercache__item__descriptor);
-  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
-}
-Peercache__Item *
-       peercache__item__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data)
-{
-  return (Peercache__Item *)
-     protobuf_c_message_unpack (&peercache__item__descriptor,
-                                allocator, len, data);
-}
-void   peercache__item__free_unpacked
-                     (Peercache__Item *message,
-                      ProtobufCAllocator *allocator)
-{
-  if(!message)
-    return;
-  assert(message->base.descriptor == &peercache__item__descriptor);
-  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
-}
 void   peercache__chunk__init
                      (Peercache__Chunk         *message)
 {
@@ -1242,7 +1197,7 @@ const ProtobufCMessageDescriptor peercache__hello__descriptor =
   (ProtobufCMessageInit) peercache__hello__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__request__field_descriptors[15] =
+static const ProtobufCFieldDescriptor peercache__request__field_descriptors[14] =
 {
   {
     "id",
@@ -1389,18 +1344,6 @@ static const ProtobufCFieldDescriptor peercache__request__field_descriptors[15] 
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "keys",
-    13,
-    PROTOBUF_C_LABEL_REPEATED,
-    PROTOBUF_C_TYPE_BYTES,
-    offsetof(Peercache__Request, n_keys),
-    offsetof(Peercache__Request, keys),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "placement",
     14,
     PROTOBUF_C_LABEL_NONE,
@@ -1432,20 +1375,20 @@ static const unsigned peercache__request__field_indices_by_name[] = {
   10,   /* field[10] = flags */
   0,   /* field[0] = id */
   5,   /* field[5] = key */
-  12,   /* field[12] = keys */
   1,   /* field[1] = kind */
-  13,   /* field[13] = placement */
-  14,   /* field[14] = scheme */
+  12,   /* field[12] = placement */
+  13,   /* field[13] = scheme */
   8,   /* field[8] = stamp_clock */
   9,   /* field[9] = stamp_origin */
   7,   /* field[7] = ttl_ms */
   4,   /* field[4] = type */
   6,   /* field[6] = value */
 };
-static const ProtobufCIntRange peercache__request__number_ranges[1 + 1] =
+static const ProtobufCIntRange peercache__request__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 0, 15 }
+  { 14, 12 },
+  { 0, 14 }
 };
 const ProtobufCMessageDescriptor peercache__request__descriptor =
 {
@@ -1455,14 +1398,14 @@ const ProtobufCMessageDescriptor peercache__request__descriptor =
   "Peercache__Request",
   "peercache",
   sizeof(Peercache__Request),
-  15,
+  14,
   peercache__request__field_descriptors,
   peercache__request__field_indices_by_name,
-  1,  peercache__request__number_ranges,
+  2,  peercache__request__number_ranges,
   (ProtobufCMessageInit) peercache__request__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__response__field_descriptors[13] =
+static const ProtobufCFieldDescriptor peercache__response__field_descriptors[12] =
 {
   {
     "id",
@@ -1573,18 +1516,6 @@ static const ProtobufCFieldDescriptor peercache__response__field_descriptors[13]
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "items",
-    10,
-    PROTOBUF_C_LABEL_REPEATED,
-    PROTOBUF_C_TYPE_MESSAGE,
-    offsetof(Peercache__Response, n_items),
-    offsetof(Peercache__Response, items),
-    &peercache__item__descriptor,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "near",
     20,
     PROTOBUF_C_LABEL_NONE,
@@ -1623,13 +1554,12 @@ static const ProtobufCFieldDescriptor peercache__response__field_descriptors[13]
 };
 static const unsigned peercache__response__field_indices_by_name[] = {
   6,   /* field[6] = chunked */
-  11,   /* field[11] = copied_through */
+  10,   /* field[10] = copied_through */
   0,   /* field[0] = id */
-  9,   /* field[9] = items */
   7,   /* field[7] = message */
-  10,   /* field[10] = near */
+  9,   /* field[9] = near */
   8,   /* field[8] = placement */
-  12,   /* field[12] = source_version */
+  11,   /* field[11] = source_version */
   4,   /* field[4] = stamp_clock */
   5,   /* field[5] = stamp_origin */
   1,   /* field[1] = status */
@@ -1639,8 +1569,8 @@ static const unsigned peercache__response__field_indices_by_name[] = {
 static const ProtobufCIntRange peercache__response__number_ranges[2 + 1] =
 {
   { 1, 0 },
-  { 20, 10 },
-  { 0, 13 }
+  { 20, 9 },
+  { 0, 12 }
 };
 const ProtobufCMessageDescriptor peercache__response__descriptor =
 {
@@ -1650,101 +1580,11 @@ const ProtobufCMessageDescriptor peercache__response__descriptor =
   "Peercache__Response",
   "peercache",
   sizeof(Peercache__Response),
-  13,
+  12,
   peercache__response__field_descriptors,
   peercache__response__field_indices_by_name,
   2,  peercache__response__number_ranges,
   (ProtobufCMessageInit) peercache__response__init,
-  NULL,NULL,NULL    /* reserved[123] */
-};
-static const ProtobufCFieldDescriptor peercache__item__field_descriptors[5] =
-{
-  {
-    "status",
-    1,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT32,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__Item, status),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "value",
-    2,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_BYTES,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__Item, value),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "ttl_ms",
-    3,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_UINT64,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__Item, ttl_ms),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "stamp_clock",
-    4,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FIXED64,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__Item, stamp_clock),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
-    "stamp_origin",
-    5,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FIXED32,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__Item, stamp_origin),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-};
-static const unsigned peercache__item__field_indices_by_name[] = {
-  3,   /* field[3] = stamp_clock */
-  4,   /* field[4] = stamp_origin */
-  0,   /* field[0] = status */
-  2,   /* field[2] = ttl_ms */
-  1,   /* field[1] = value */
-};
-static const ProtobufCIntRange peercache__item__number_ranges[1 + 1] =
-{
-  { 1, 0 },
-  { 0, 5 }
-};
-const ProtobufCMessageDescriptor peercache__item__descriptor =
-{
-  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
-  "peercache.Item",
-  "Item",
-  "Peercache__Item",
-  "peercache",
-  sizeof(Peercache__Item),
-  5,
-  peercache__item__field_descriptors,
-  peercache__item__field_indices_by_name,
-  1,  peercache__item__number_ranges,
-  (ProtobufCMessageInit) peercache__item__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor peercache__chunk__field_descriptors[3] =

@@ -4,6 +4,8 @@ internal import PeerCacheCore
 extension Cache {
     /// The values of those keys that have one; equal keys count once. One request per owner and 1,024 keys.
     ///
+    /// Values of type `ByteBuffer` may share the memory of one answer, some 200 KiB at most: copy one that is to be kept for long.
+    ///
     /// - Throws: as ``get(_:)``; the first error, after all have ended.
     @inlinable
     public func getMany(_ keys: some Sequence<Key>) async throws -> [Key: Value] {

@@ -73,7 +73,6 @@ package struct OwnedRequest: Hashable, Sendable {
     package var stamp = Stamp.zero
     package var flags: UInt32 = 0
     package var chunkedBytes: UInt64 = 0
-    package var keys: [[UInt8]] = []
     package var placement: UInt64 = 0
     package var scheme: UInt32 = 0
 
@@ -91,7 +90,6 @@ package struct OwnedRequest: Hashable, Sendable {
         stamp = wire.stamp
         flags = wire.flags.rawValue
         chunkedBytes = wire.chunkedBytes
-        keys = wire.keys.map { Array($0) }
         placement = wire.placement
         scheme = wire.scheme
     }
@@ -100,22 +98,19 @@ package struct OwnedRequest: Hashable, Sendable {
         cache.withUnsafeBytes { cache in
             key.withUnsafeBytes { key in
                 value.withUnsafeBytes { value in
-                    withPointers(to: keys) { keys in
-                        var wire = WireRequest(kind: kind, cache: cache)
-                        wire.id = id
-                        wire.deadlineMilliseconds = deadlineMilliseconds
-                        wire.type = type
-                        wire.key = key
-                        wire.value = value
-                        wire.ttlMilliseconds = ttlMilliseconds
-                        wire.stamp = stamp
-                        wire.flags = RequestFlags(rawValue: flags)
-                        wire.chunkedBytes = chunkedBytes
-                        wire.keys = keys
-                        wire.placement = placement
-                        wire.scheme = scheme
-                        body(wire)
-                    }
+                    var wire = WireRequest(kind: kind, cache: cache)
+                    wire.id = id
+                    wire.deadlineMilliseconds = deadlineMilliseconds
+                    wire.type = type
+                    wire.key = key
+                    wire.value = value
+                    wire.ttlMilliseconds = ttlMilliseconds
+                    wire.stamp = stamp
+                    wire.flags = RequestFlags(rawValue: flags)
+                    wire.chunkedBytes = chunkedBytes
+                    wire.placement = placement
+                    wire.scheme = scheme
+                    body(wire)
                 }
             }
         }
@@ -123,14 +118,6 @@ package struct OwnedRequest: Hashable, Sendable {
 }
 
 package struct OwnedResponse: Hashable, Sendable {
-    package struct Item: Hashable, Sendable {
-        package var status: ResponseStatus
-        package var value: [UInt8] = []
-        package var ttlMilliseconds: UInt64?
-        package var stamp = Stamp.zero
-
-        package init(status: ResponseStatus) { self.status = status }
-    }
     package var id: UInt64
     package var status: ResponseStatus
     package var value: [UInt8] = []
@@ -139,7 +126,6 @@ package struct OwnedResponse: Hashable, Sendable {
     package var chunkedBytes: UInt64 = 0
     package var message: [UInt8] = []
     package var placement: UInt64 = 0
-    package var items: [Item] = []
     package var near: UInt64 = 0
     package var copiedThrough: UInt64 = 0
 
@@ -158,51 +144,22 @@ package struct OwnedResponse: Hashable, Sendable {
         placement = wire.placement
         near = wire.near
         copiedThrough = wire.copiedThrough
-        items = wire.items.map { wire in
-            var item = Item(status: wire.status)
-            item.value = Array(wire.value)
-            item.ttlMilliseconds = wire.ttlMilliseconds
-            item.stamp = wire.stamp
-            return item
-        }
     }
 
     package func withWire(_ body: (WireResponse) -> Void) {
         value.withUnsafeBytes { value in
             message.withUnsafeBytes { message in
-                withPointers(to: items.map(\.value)) { values in
-                    var wire = WireResponse(id: id, status: status)
-                    wire.value = value
-                    wire.ttlMilliseconds = ttlMilliseconds
-                    wire.stamp = stamp
-                    wire.chunkedBytes = chunkedBytes
-                    wire.message = message
-                    wire.placement = placement
-                    wire.near = near
-                    wire.copiedThrough = copiedThrough
-                    wire.items = zip(items, values).map { item, value in
-                        var wire = WireItem(status: item.status)
-                        wire.value = value
-                        wire.ttlMilliseconds = item.ttlMilliseconds
-                        wire.stamp = item.stamp
-                        return wire
-                    }
-                    body(wire)
-                }
+                var wire = WireResponse(id: id, status: status)
+                wire.value = value
+                wire.ttlMilliseconds = ttlMilliseconds
+                wire.stamp = stamp
+                wire.chunkedBytes = chunkedBytes
+                wire.message = message
+                wire.placement = placement
+                wire.near = near
+                wire.copiedThrough = copiedThrough
+                body(wire)
             }
         }
-    }
-}
-
-/// Pointers to all arrays, in one block that lives during `body`.
-private func withPointers(to arrays: [[UInt8]], _ body: ([UnsafeRawBufferPointer]) -> Void) {
-    let block = arrays.flatMap { $0 }
-    block.withUnsafeBytes { bytes in
-        var offset = 0
-        body(
-            arrays.map { array in
-                defer { offset += array.count }
-                return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + array.count])
-            })
     }
 }

@@ -46,13 +46,15 @@ package struct RandomMessages {
         request.type = random.next() % 4 == 0 ? UInt32(truncatingIfNeeded: number(using: &random)) : 0
         request.key = bytes(upTo: WireLimits.keyBytesMax, using: &random)
         if request.kind == .set || request.kind == .apply { request.value = bytes(upTo: valueBytesMax, using: &random) }
+        if request.kind == .getMany {
+            for _ in 0..<Int(random.next() % UInt64(keysMax + 1)) {
+                bytes(upTo: 64, using: &random).withUnsafeBytes { WireKeys.append($0, to: &request.value) }
+            }
+        }
         request.ttlMilliseconds = ttl(using: &random)
         request.stamp = stamp(using: &random)
         request.flags = UInt32(random.next() % 8) | (random.next() % 2 == 0 ? RequestFlags.near.rawValue : 0)
         if random.next() % 8 == 0 { request.chunkedBytes = number(using: &random) % UInt64(WireLimits.valueBytesCeiling + 1) }
-        if request.kind == .getMany {
-            request.keys = (0..<Int(random.next() % UInt64(keysMax + 1))).map { _ in bytes(upTo: 64, using: &random) }
-        }
         request.placement = number(using: &random)
         request.scheme = UInt32(truncatingIfNeeded: number(using: &random))
         return request
@@ -68,13 +70,6 @@ package struct RandomMessages {
         response.placement = number(using: &random)
         if random.next() % 2 == 0 { response.near = number(using: &random) }
         if random.next() % 2 == 0 { response.copiedThrough = number(using: &random) }
-        for _ in 0..<Int(random.next() % UInt64(keysMax + 1)) {
-            var item = OwnedResponse.Item(status: status(using: &random))
-            item.value = bytes(upTo: 64, using: &random)
-            item.ttlMilliseconds = ttl(using: &random)
-            item.stamp = stamp(using: &random)
-            response.items.append(item)
-        }
         return response
     }
 

@@ -19,7 +19,6 @@ typedef struct Peercache__PeerFrame Peercache__PeerFrame;
 typedef struct Peercache__Hello Peercache__Hello;
 typedef struct Peercache__Request Peercache__Request;
 typedef struct Peercache__Response Peercache__Response;
-typedef struct Peercache__Item Peercache__Item;
 typedef struct Peercache__Chunk Peercache__Chunk;
 typedef struct Peercache__Invalidation Peercache__Invalidation;
 typedef struct Peercache__Gossip Peercache__Gossip;
@@ -132,6 +131,9 @@ struct  Peercache__Request
    */
   uint32_t type;
   ProtobufCBinaryData key;
+  /*
+   * getMany: its keys (WireMany.swift)
+   */
   ProtobufCBinaryData value;
   /*
    * 1 + milliseconds; 0: the entry has none
@@ -148,11 +150,6 @@ struct  Peercache__Request
    */
   uint64_t chunked;
   /*
-   * getMany
-   */
-  size_t n_keys;
-  ProtobufCBinaryData *keys;
-  /*
    * the sender's placement digest
    */
   uint64_t placement;
@@ -163,7 +160,7 @@ struct  Peercache__Request
 };
 #define PEERCACHE__REQUEST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__request__descriptor) \
-    , 0, 0, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, 0, 0, 0, 0, 0, 0,NULL, 0, 0 }
+    , 0, 0, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, 0, 0, 0, 0, 0, 0, 0 }
 
 
 struct  Peercache__Response
@@ -174,6 +171,9 @@ struct  Peercache__Response
    * ResponseStatus
    */
   uint32_t status;
+  /*
+   * getMany: its items (WireMany.swift)
+   */
   ProtobufCBinaryData value;
   /*
    * left; 1 + milliseconds; 0: the entry has none
@@ -190,11 +190,6 @@ struct  Peercache__Response
    * the answering peer's digest, with notOwner
    */
   uint64_t placement;
-  /*
-   * getMany: one for each key, in order
-   */
-  size_t n_items;
-  Peercache__Item **items;
   /*
    * number of the last invalidation before this answer: the caller will be told when what it got is
    */
@@ -213,24 +208,7 @@ struct  Peercache__Response
 };
 #define PEERCACHE__RESPONSE__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__response__descriptor) \
-    , 0, 0, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, 0,NULL, 0, 0, 0 }
-
-
-struct  Peercache__Item
-{
-  ProtobufCMessage base;
-  /*
-   * ResponseStatus
-   */
-  uint32_t status;
-  ProtobufCBinaryData value;
-  uint64_t ttl_ms;
-  uint64_t stamp_clock;
-  uint32_t stamp_origin;
-};
-#define PEERCACHE__ITEM__INIT \
- { PROTOBUF_C_MESSAGE_INIT (&peercache__item__descriptor) \
-    , 0, {0,NULL}, 0, 0, 0 }
+    , 0, 0, {0,NULL}, 0, 0, 0, 0, {0,NULL}, 0, 0, 0, 0 }
 
 
 struct  Peercache__Chunk
@@ -732,25 +710,6 @@ Peercache__Response *
 void   peercache__response__free_unpacked
                      (Peercache__Response *message,
                       ProtobufCAllocator *allocator);
-/* Peercache__Item methods */
-void   peercache__item__init
-                     (Peercache__Item         *message);
-size_t peercache__item__get_packed_size
-                     (const Peercache__Item   *message);
-size_t peercache__item__pack
-                     (const Peercache__Item   *message,
-                      uint8_t             *out);
-size_t peercache__item__pack_to_buffer
-                     (const Peercache__Item   *message,
-                      ProtobufCBuffer     *buffer);
-Peercache__Item *
-       peercache__item__unpack
-                     (ProtobufCAllocator  *allocator,
-                      size_t               len,
-                      const uint8_t       *data);
-void   peercache__item__free_unpacked
-                     (Peercache__Item *message,
-                      ProtobufCAllocator *allocator);
 /* Peercache__Chunk methods */
 void   peercache__chunk__init
                      (Peercache__Chunk         *message);
@@ -1088,9 +1047,6 @@ typedef void (*Peercache__Request_Closure)
 typedef void (*Peercache__Response_Closure)
                  (const Peercache__Response *message,
                   void *closure_data);
-typedef void (*Peercache__Item_Closure)
-                 (const Peercache__Item *message,
-                  void *closure_data);
 typedef void (*Peercache__Chunk_Closure)
                  (const Peercache__Chunk *message,
                   void *closure_data);
@@ -1152,7 +1108,6 @@ extern const ProtobufCMessageDescriptor peercache__peer_frame__descriptor;
 extern const ProtobufCMessageDescriptor peercache__hello__descriptor;
 extern const ProtobufCMessageDescriptor peercache__request__descriptor;
 extern const ProtobufCMessageDescriptor peercache__response__descriptor;
-extern const ProtobufCMessageDescriptor peercache__item__descriptor;
 extern const ProtobufCMessageDescriptor peercache__chunk__descriptor;
 extern const ProtobufCMessageDescriptor peercache__invalidation__descriptor;
 extern const ProtobufCMessageDescriptor peercache__gossip__descriptor;

@@ -2,56 +2,31 @@ internal import NIOCore
 internal import PeerCacheCore
 internal import PeerCacheTransport
 
-/// The items of a `getMany` answer, their values in one block. Values beyond what fits one frame are `deferred`: the caller asks for them alone.
+/// The items of a `getMany` answer. It says nothing of keys that the caller has to ask for alone.
 struct BatchItems: Sendable {
-    /// Bytes of values in one answer, so that it stays well below the frame's limit.
-    static let valueBytesMax = 192 * 1024
+    /// Bytes of items in one answer, so that it stays below what travels in chunks.
+    static let bytesMax = 224 * 1024
 
-    struct Item: Sendable {
-        var status: ResponseStatus
-        /// Of the block.
-        var value = 0..<0
-        var ttlMilliseconds: UInt64?
-        var stamp = Stamp.zero
-    }
-    private(set) var items: [Item] = []
-    private var block: [UInt8] = []
+    private var bytes: [UInt8] = []
     /// What the caller is told about near copies: the lowest of its items', as one that may not be kept speaks for all.
     private var near: UInt64?
 
-    init(count: Int) {
-        items.reserveCapacity(count)
-        block.reserveCapacity(count * 128)
-    }
+    init(count: Int) { bytes.reserveCapacity(count * 128) }
 
-    mutating func append(_ status: ResponseStatus) { items.append(Item(status: status)) }
+    mutating func append(absent index: Int) { WireItems.append(absent: index, to: &bytes) }
 
-    mutating func append(_ value: UnsafeRawBufferPointer, stamp: Stamp, ttlMilliseconds: UInt64?) {
-        append(.absent)
-        fill(items.count - 1, value, stamp: stamp, ttlMilliseconds: ttlMilliseconds)
-    }
-
-    mutating func fill(_ index: Int, _ status: ResponseStatus) { items[index] = Item(status: status) }
-
-    mutating func fill(_ index: Int, _ value: UnsafeRawBufferPointer, stamp: Stamp, ttlMilliseconds: UInt64?) {
-        guard block.count + value.count <= Self.valueBytesMax else { return items[index] = Item(status: .deferred) }
-        let start = block.count
-        block.append(contentsOf: value)
-        items[index] = Item(status: .ok, value: start..<block.count, ttlMilliseconds: ttlMilliseconds, stamp: stamp)
+    /// Appends a value if there is room.
+    mutating func append(_ index: Int, _ value: UnsafeRawBufferPointer, _ life: WireItem.Life?) {
+        if bytes.count + value.count <= Self.bytesMax { WireItems.append(index, value, life, to: &bytes) }
     }
 
     mutating func note(near number: UInt64) { near = min(near ?? .max, number) }
 
     func send(_ id: UInt64, _ connection: PeerConnection) {
-        block.withUnsafeBytes { block in
+        bytes.withUnsafeBytes { bytes in
             var response = WireResponse(id: id, status: .ok)
             response.near = near ?? 0
-            response.items = items.map { item in
-                var wire = WireItem(status: item.status)
-                wire.value = UnsafeRawBufferPointer(rebasing: block[item.value])
-                (wire.stamp, wire.ttlMilliseconds) = (item.stamp, item.ttlMilliseconds)
-                return wire
-            }
+            response.value = bytes
             connection.respond(response)
         }
     }
@@ -63,7 +38,7 @@ final class BatchAnswer: Sendable {
     private let id: UInt64
     private let connection: PeerConnection
 
-    /// - Parameter missing: items that are still to be filled.
+    /// - Parameter missing: items that are still to be filled in.
     init(id: UInt64, _ items: BatchItems, missing: Int, _ connection: PeerConnection) {
         (self.id, self.connection) = (id, connection)
         state = Lock((items, missing))
@@ -75,12 +50,11 @@ final class BatchAnswer: Sendable {
             if let near { state.items.note(near: near) }
             switch result {
             case .success(.value(let loaded)):
-                loaded.bytes.withUnsafeReadableBytes {
-                    state.items.fill(index, $0, stamp: loaded.stamp, ttlMilliseconds: loaded.ttlMilliseconds)
-                }
-            case .success(.absent): state.items.fill(index, .absent)
+                let life = near == nil ? nil : WireItem.Life(stamp: loaded.stamp, ttlMilliseconds: loaded.ttlMilliseconds)
+                loaded.bytes.withUnsafeReadableBytes { state.items.append(index, $0, life) }
+            case .success(.absent): state.items.append(absent: index)
             // Asked for alone, the loader's error comes with its description.
-            case .failure(let error): state.items.fill(index, ResponseStatus(error))
+            case .failure: break
             }
             state.missing -= 1
             return state.missing == 0 ? state.items : nil

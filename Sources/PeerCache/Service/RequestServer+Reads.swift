@@ -90,32 +90,27 @@ extension RequestServer {
     }
 
     func getMany(_ cache: CacheCore, _ request: WireRequest, _ connection: PeerConnection) {
-        guard request.keys.count <= WireLimits.keysMax else { return refuse(request, .malformed, connection) }
+        guard let keys = WireKeys(request.value) else { return refuse(request, .malformed, connection) }
         guard cache.scheme == nil else { return refuse(request, .unsupported, connection) }  // asked for one by one
         let routing = peer.table.routing
         let keepsNear = mayKeep(request, connection), reader = keepsNear ? connection.peer : nil
-        cache.counters.add(.served, UInt64(request.keys.count))
-        var items = BatchItems(count: request.keys.count)
+        cache.counters.add(.served, UInt64(keys.count))
+        var items = BatchItems(count: keys.count)
         var missing: [(index: Int, key: [UInt8], hash: UInt64)] = []
-        for (index, key) in request.keys.enumerated() {
+        for (index, key) in keys.enumerated() {
             let hash = cache.secret.hash(key)
             let serving = peer.replicator.serving(hash)
-            guard routing.isOwned(hash), serving != .claiming else {
-                items.append(.notOwner)
-                continue
-            }
+            guard routing.isOwned(hash), serving != .claiming else { continue }
             let isHeld =
                 serving != .doubtful
-                && cache.visitHeld(key, hash, upTo: BatchItems.valueBytesMax, for: reader) { info, value, near in
-                    guard value.byteCount == info.valueBytes else { return items.append(.deferred) }
+                && cache.visitHeld(key, hash, upTo: BatchItems.bytesMax, for: reader) { info, value, near in
+                    guard value.byteCount == info.valueBytes else { return }
                     if keepsNear { items.note(near: near) }
-                    value.withUnsafeBytes {
-                        items.append($0, stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry))
-                    }
+                    let life =
+                        keepsNear ? WireItem.Life(stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry)) : nil
+                    value.withUnsafeBytes { items.append(index, $0, life) }
                 }
-            if isHeld { continue }
-            items.append(.noLoader)
-            if cache.mayFind(serving) { missing.append((index, Array(key), hash)) }
+            if !isHeld, cache.mayFind(serving) { missing.append((index, Array(key), hash)) }
         }
         if missing.isEmpty { return items.send(request.id, connection) }
         let batch = BatchAnswer(id: request.id, items, missing: missing.count, connection)

@@ -39,16 +39,7 @@ package enum WireEncoder {
         message.chunked = request.chunkedBytes
         message.placement = request.placement
         message.scheme = request.scheme
-        if request.keys.isEmpty {
-            pack(&message.base, field: 2, append)
-        } else {
-            var keys = request.keys.map { ProtobufCBinaryData($0) }
-            keys.withUnsafeMutableBufferPointer { buffer in
-                message.n_keys = buffer.count
-                message.keys = buffer.baseAddress
-                pack(&message.base, field: 2, append)
-            }
-        }
+        pack(&message.base, field: 2, append)
     }
 
     package static func response(_ response: WireResponse, append: Append) {
@@ -66,15 +57,7 @@ package enum WireEncoder {
         message.near = response.near
         message.source_version = response.sourceVersion
         message.copied_through = response.copiedThrough
-        if response.items.isEmpty {
-            pack(&message.base, field: 3, append)
-        } else {
-            withPointers(to: response.items.map(Peercache__Item.init)) { pointers in
-                message.n_items = pointers.count
-                message.items = pointers.baseAddress
-                pack(&message.base, field: 3, append)
-            }
-        }
+        pack(&message.base, field: 3, append)
     }
 
     package static func chunk(id: UInt64, isResponse: Bool, bytes: UnsafeRawBufferPointer, append: Append) {
@@ -174,17 +157,5 @@ extension ProtobufCBinaryData {
     /// Points at the bytes without copying; protobuf-c does not write through the pointer while packing.
     init(_ bytes: UnsafeRawBufferPointer) {
         self.init(len: bytes.count, data: UnsafeMutablePointer(mutating: bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)))
-    }
-}
-
-extension Peercache__Item {
-    init(_ item: WireItem) {
-        self.init()
-        peercache__item__init(&self)
-        status = item.status.rawValue
-        value = .init(item.value)
-        ttl_ms = WireEncoder.encoded(item.ttlMilliseconds)
-        stamp_clock = item.stamp.clock
-        stamp_origin = item.stamp.origin
     }
 }

@@ -2,7 +2,7 @@
 package enum RequestKind: UInt32, Sendable {
     /// The value of one key: held, or loaded by the owner.
     case get = 1
-    /// Values of many keys of one owner; large values are answered `deferred`.
+    /// Values of many keys of one owner; the value is a ``WireKeys``, the answer's value a ``WireItems``, without large values.
     case getMany = 2
     /// Store a value; the owner mints the stamp.
     case set = 3
@@ -74,8 +74,6 @@ package enum ResponseStatus: UInt32, Sendable {
     case unsupported = 8
     case keyTooLong = 9
     case valueTooLarge = 10
-    /// `getMany`: ask for this key alone.
-    case deferred = 11
     /// `apply`: something newer is held, or only a floor stands against it.
     case superseded = 12
     case forgotten = 13
@@ -104,7 +102,7 @@ package enum WireLimits {
     package static let messageBytesMax = 1024
     /// Items of one repeated field.
     package static let itemsMax = 4096
-    /// Keys of one `getMany`: its answer has to fit a frame and the memory of a decoded one.
+    /// Keys of one `getMany`.
     package static let keysMax = 1024
     package static let membersMax = 4096
     /// Upper bound of the value limit that can be configured.
@@ -130,7 +128,6 @@ package struct WireRequest {
     package var flags = RequestFlags.none
     /// Bytes of the value that follows in chunks; 0: the value is here.
     package var chunkedBytes: UInt64 = 0
-    package var keys: [UnsafeRawBufferPointer] = []
     package var placement: UInt64 = 0
     /// N, R and W of a strict cache (``QuorumScheme/code``); 0: none.
     package var scheme: UInt32 = 0
@@ -151,7 +148,6 @@ package struct WireResponse {
     package var chunkedBytes: UInt64 = 0
     package var message = UnsafeRawBufferPointer(start: nil, count: 0)
     package var placement: UInt64 = 0
-    package var items: [WireItem] = []
     /// Number of the last invalidation before this answer; 0: no near copy may be kept.
     package var near: UInt64 = 0
     /// All writes of the answering peer up to this clock have a copy.
@@ -163,16 +159,6 @@ package struct WireResponse {
         self.id = id
         self.status = status
     }
-}
-
-/// One key's part of a `getMany` response.
-package struct WireItem {
-    package var status: ResponseStatus
-    package var value = UnsafeRawBufferPointer(start: nil, count: 0)
-    package var ttlMilliseconds: UInt64?
-    package var stamp = Stamp.zero
-
-    package init(status: ResponseStatus) { self.status = status }
 }
 
 /// The owner's word that near copies are outdated.

@@ -35,25 +35,11 @@ package struct PeerResponse: Sendable {
 
     /// For people; usually empty.
     package var message: String { rare?.message ?? "" }
-    /// One for each key of a `getMany`, in order.
-    package var items: [Item] { rare?.items ?? [] }
 
     private final class Rare: Sendable {
         let message: String
-        let items: [Item]
 
-        init(message: String, items: [Item]) {
-            self.message = message
-            self.items = items
-        }
-    }
-
-    /// One key's part of a `getMany` answer.
-    package struct Item: Sendable {
-        package var status: ResponseStatus
-        package var value: ByteBuffer
-        package var ttlMilliseconds: UInt64?
-        package var stamp: Stamp
+        init(message: String) { self.message = message }
     }
 
     package init(status: ResponseStatus) { self.status = status }
@@ -68,13 +54,7 @@ package struct PeerResponse: Sendable {
         near = wire.near
         copiedThrough = wire.copiedThrough
         sourceVersion = wire.sourceVersion
-        guard wire.message.count > 0 || !wire.items.isEmpty else { return }
-        rare = Rare(
-            message: String(decoding: wire.message, as: UTF8.self),
-            items: wire.items.map { item in
-                Item(
-                    status: item.status, value: ByteBuffer(bytes: item.value), ttlMilliseconds: item.ttlMilliseconds, stamp: item.stamp)
-            })
+        if wire.message.count > 0 { rare = Rare(message: String(decoding: wire.message, as: UTF8.self)) }
     }
 
     /// The head of an answer whose value follows in chunks.

@@ -96,7 +96,6 @@ package struct StoredRequest {
         fields.cache = none
         fields.key = none
         fields.value = none
-        fields.keys = []
         self.fields = fields
     }
 

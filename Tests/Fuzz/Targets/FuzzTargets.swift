@@ -33,16 +33,34 @@ enum FuzzTarget: UInt8, CaseIterable {
             switch message {
             case .request(let request):
                 require(request.key.count <= WireLimits.keyBytesMax && request.cache.count <= WireLimits.cacheNameBytesMax, "lengths")
-                require(request.keys.count <= WireLimits.itemsMax && request.chunkedBytes <= UInt64(WireLimits.valueBytesCeiling), "counts")
+                require(request.chunkedBytes <= UInt64(WireLimits.valueBytesCeiling), "chunked")
+                checkMany(request.value)
                 require(RequestFlags(rawValue: request.flags).isSubset(of: .all), "flags")
             case .response(let response):
-                require(response.items.count <= WireLimits.itemsMax && response.message.count <= WireLimits.messageBytesMax, "response")
+                require(response.message.count <= WireLimits.messageBytesMax, "response")
+                checkMany(response.value)
             case .gossip(.sync(let members, _)): members.forEach { check($0) }
             case .hello(let record, _): check(Member(record, status: .alive))
             default: break
             }
         }
         roundTrip(messages.filter { if case .unknownRequest = $0 { false } else { true } })
+    }
+
+    /// Any value may be said to be that of a `getMany`.
+    private static func checkMany(_ value: [UInt8]) {
+        value.withUnsafeBytes { value in
+            if let keys = WireKeys(value) {
+                require(keys.count <= WireLimits.keysMax && keys.allSatisfy { $0.count <= WireLimits.keyBytesMax }, "keys")
+                require(
+                    keys.reduce(0) { $0 + 2 + $1.count } == value.count && keys.reduce(0) { count, _ in count + 1 } == keys.count, "sum")
+            }
+            var end = 0
+            for range in WireItems(value).compactMap(\.value) {
+                require(range.lowerBound >= end && range.upperBound <= value.count, "items")
+                end = range.upperBound
+            }
+        }
     }
 
     private static func check(_ member: Member) {

@@ -35,17 +35,16 @@ import Testing
         let cache = Array("c".utf8)
         connection.post { _, frames in
             cache.withUnsafeBytes { cache in
-                let keys = keys.map { Array($0.utf8) }
-                // One block, so that all pointers live.
-                keys.flatMap { $0 }.withUnsafeBytes { bytes in
+                var block: [UInt8] = []
+                if keys.count == 1 {
+                    block = keys[0].keyBytes
+                } else {
+                    for key in keys { key.withKeyBytes { WireKeys.append($0, to: &block) } }
+                }
+                block.withUnsafeBytes { bytes in
                     var request = WireRequest(kind: keys.count == 1 ? .get : .getMany, cache: cache)
                     request.id = id
-                    var offset = 0
-                    let pointers = keys.map { key in
-                        defer { offset += key.count }
-                        return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + key.count])
-                    }
-                    if keys.count == 1 { request.key = pointers[0] } else { request.keys = pointers }
+                    if keys.count == 1 { request.key = bytes } else { request.value = bytes }
                     frames.append(request)
                 }
             }

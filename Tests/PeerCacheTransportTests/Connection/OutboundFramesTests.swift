@@ -71,26 +71,10 @@ import WireSamples
             ("cancels", { $0.append(cancel: $1) }),
             ("responses", { $0.append(WireResponse(id: $1, status: .absent)) }),
             (
-                "responses with one item",
-                { frames, id in
-                    var response = WireResponse(id: id, status: .ok)
-                    response.items = [WireItem(status: .absent)]
-                    frames.append(response)
-                }
-            ),
-            (
                 "requests",
                 { frames, id in
                     var request = WireRequest(kind: .get, cache: empty)
                     request.id = id
-                    frames.append(request)
-                }
-            ),
-            (
-                "requests with one key",
-                { frames, id in
-                    var request = WireRequest(kind: .getMany, cache: empty)
-                    request.keys = [empty]
                     frames.append(request)
                 }
             ),
@@ -110,20 +94,6 @@ import WireSamples
                 }
             }
             #expect(count == 20_000, "\(name)")
-        }
-    }
-
-    /// The largest `getMany` that a caller sends, with the shortest keys and answers.
-    @Test func manySmallestKeysAndItemsAreAcceptedByTheReceiver() throws {
-        for count in [1, 100, 500, 1024] {
-            var request = OwnedRequest(kind: .getMany)
-            for length in 0...2 {
-                request.keys = .init(repeating: .init(repeating: 1, count: length), count: count)
-                #expect(SampleFrame.decode(SampleFrame.payload(of: [.request(request)])) == .success([.request(request)]), "\(count) keys")
-            }
-            var response = OwnedResponse(id: 1, status: .ok)
-            response.items = .init(repeating: .init(status: .absent), count: count)
-            #expect(SampleFrame.decode(SampleFrame.payload(of: [.response(response)])) == .success([.response(response)]), "\(count) items")
         }
     }
 }
