@@ -10,29 +10,24 @@ extension Cache {
     @inlinable
     public func getMany(_ keys: some Sequence<Key>) async throws -> [Key: Value] {
         // Inlinable, as what is generic here costs some hundred nanoseconds for each key unless it is specialised in the caller's module.
+        var missing = Set(keys)
         var values: [Key: Value] = [:]
-        var missing: [Key] = []
-        var list = KeyList()
-        for key in Set(keys) {
-            if let value = nearValue(key) {
-                values[key] = value
-            } else {
-                missing.append(key)
-                key.withKeyBytes { list.set($0, at: missing.count - 1) }
-            }
+        values.reserveCapacity(missing.count)
+        if near.isOn {
+            for key in missing { if let value = nearValue(key) { values[key] = value } }
+            if !values.isEmpty { missing = missing.filter { values[$0] == nil } }
         }
         if missing.isEmpty { return values }
-        values.reserveCapacity(values.count + missing.count)
+        var list = KeyList(count: missing.count)
+        for (index, key) in missing.enumerated() { key.withKeyBytes { list.set($0, at: index) } }
         let answers = try await findMany(list)
         var open: [Key] = []
-        for (index, answer) in answers.enumerated() {
+        for (key, answer) in zip(missing, answers) {
             switch answer {
-            case .bytes(let bytes):
-                if let value = try? codec.decode(bytes) { values[missing[index]] = value } else { open.append(missing[index]) }
-            case .other(let found):
-                if let value = value(of: found) { values[missing[index]] = value } else { open.append(missing[index]) }
+            case .bytes(let bytes): if let value = try? codec.decode(bytes) { values[key] = value } else { open.append(key) }
+            case .other(let found): if let value = value(of: found) { values[key] = value } else { open.append(key) }
             case .absent: break
-            case .open: open.append(missing[index])
+            case .open: open.append(key)
             }
         }
         for (key, value) in try await findSingly(open) { values[key] = value }
@@ -74,7 +69,11 @@ struct KeyList: Sendable {
     /// Where each key ends.
     private(set) var ends: [Int] = []
 
-    @usableFromInline init() {}
+    @usableFromInline
+    init(count: Int) {
+        bytes.reserveCapacity(count * 32)
+        ends.reserveCapacity(count)
+    }
 
     var count: Int { ends.count }
 
@@ -105,10 +104,14 @@ enum ManyAnswer: Sendable {
 
 /// A value of which a near copy may be kept.
 @usableFromInline
-struct ManyFound: Sendable {
+final class ManyFound: Sendable {
     let found: Found
     let key: [UInt8]
     let hash: UInt64
     /// Of the near store, from before the search.
     let token: NearStore.Token?
+
+    init(_ found: Found, _ key: [UInt8], _ hash: UInt64, _ token: NearStore.Token?) {
+        (self.found, self.key, self.hash, self.token) = (found, key, hash, token)
+    }
 }

@@ -48,20 +48,18 @@ extension CacheCore {
         var last: [Int: Int] = [:]
         var (lastOwner, lastBatch) = (-1, 0)
         if keepsNear { places = Array(repeating: NearPlace(hash: 0), count: keys.count) }
-        let routing = peer.table.routing
+        let routing = peer.table.routing, placement = routing.placement, me = routing.myIndex
         keys.bytes.withUnsafeBytes { bytes in
             for index in 0..<keys.count {
                 let range = keys[index]
                 guard range.count <= WireLimits.keyBytesMax else { continue }  // it throws when it is asked for alone
                 let key = UnsafeRawBufferPointer(rebasing: bytes[range]), hash = secret.hash(key)
                 if keepsNear { places[index] = NearPlace(hash: hash, token: nearToken(hash)) }
-                guard let owner = routing.placement.ownerIndex(hash: hash), owner != routing.myIndex else {
+                guard let owner = placement.ownerIndex(hash: hash), owner != me else {
                     let key = Array(key)
                     if isServing(hash), let found = heldForReader(key, hash) {
                         counters.add(.ownHits)
-                        answers[index] =
-                            keepsNear
-                            ? .other(ManyFound(found: found, key: key, hash: hash, token: places[index].token)) : .bytes(found.bytes)
+                        answers[index] = keepsNear ? .other(ManyFound(found, key, hash, places[index].token)) : .bytes(found.bytes)
                     }
                     continue
                 }
@@ -73,7 +71,7 @@ extension CacheCore {
                     lastBatch = batches.count
                 }
                 if lastBatch == batches.count {
-                    batches.append(Batch(owner: routing.placement.members[owner].id))
+                    batches.append(Batch(owner: placement.members[owner].id))
                     last[owner] = lastBatch
                 }
                 batches[lastBatch].indices.append(index)
@@ -123,12 +121,10 @@ extension CacheCore {
                     continue
                 }
                 // In memory of its own: a near copy must not keep the other values.
+                let copy = ByteBuffer(bytes: value.readableBytesView)
                 let found = Found(
-                    bytes: ByteBuffer(bytes: value.readableBytesView), object: nil, stamp: life.stamp,
-                    ttlMilliseconds: life.ttlMilliseconds,
-                    source: .peer)
-                answers[index] = .other(
-                    ManyFound(found: found, key: Array(keys.bytes[keys[index]]), hash: places[index].hash, token: places[index].token))
+                    bytes: copy, object: nil, stamp: life.stamp, ttlMilliseconds: life.ttlMilliseconds, source: .peer)
+                answers[index] = .other(ManyFound(found, Array(keys.bytes[keys[index]]), places[index].hash, places[index].token))
             }
         }
         counters.add(.peerHits, hits)

@@ -285,7 +285,8 @@ extension CacheCore {
     /// As ``visitHeld(_:_:upTo:_:)``, for an answer to a peer. `body` also gets what the answer says of near copies; 0: none may be kept.
     /// - Parameter reader: keeps a near copy if it may.
     func visitHeld(
-        _ key: UnsafeRawBufferPointer, _ hash: UInt64, upTo limit: Int, for reader: PeerID?, _ body: (EntryInfo, RawSpan, UInt64) -> Void
+        _ key: UnsafeRawBufferPointer, _ hash: UInt64, upTo limit: Int, for reader: PeerID?, now: Tick,
+        _ body: (EntryInfo, RawSpan, UInt64) -> Void
     ) -> Bool {
         var noted: (stamp: Stamp, near: UInt64)?
         // Before the content is read, which happens without the store's lock: who replaces it after that finds the note and tells the
@@ -293,7 +294,9 @@ extension CacheCore {
         if let reader, let info = peer.store.held(id(hash), key.bytes), !info.isTombstone, info.valueBytes <= limit {
             noted = (info.stamp, share(hash, info.stamp, with: reader))
         }
-        return visitHeld(key, hash, upTo: limit) { info, value in body(info, value, noted?.stamp == info.stamp ? noted?.near ?? 0 : 0) }
+        return peer.store.visit(id(hash), key.bytes, now: now, upTo: limit) { info, value in
+            body(info, value, noted?.stamp == info.stamp ? noted?.near ?? 0 : 0)
+        }
     }
 
     /// As ``share(_:_:with:)`` after the content was read without the store's lock: it may have been replaced meanwhile.

@@ -51,7 +51,7 @@ extension RequestServer {
     ) -> Bool {
         var isAnswered = false, largeBytes = 0
         let reader = keepsNear ? connection.peer : nil
-        _ = cache.visitHeld(request.key, hash, upTo: WireLimits.chunkBytes, for: reader) { info, value, near in
+        _ = cache.visitHeld(request.key, hash, upTo: WireLimits.chunkBytes, for: reader, now: peer.clock.tick()) { info, value, near in
             guard isGood() else { return }
             isAnswered = true
             guard value.byteCount == info.valueBytes else { return largeBytes = info.valueBytes }
@@ -92,7 +92,7 @@ extension RequestServer {
     func getMany(_ cache: CacheCore, _ request: WireRequest, _ connection: PeerConnection) {
         guard let keys = WireKeys(request.value) else { return refuse(request, .malformed, connection) }
         guard cache.scheme == nil else { return refuse(request, .unsupported, connection) }  // asked for one by one
-        let routing = peer.table.routing
+        let routing = peer.table.routing, now = peer.clock.tick()
         let keepsNear = mayKeep(request, connection), reader = keepsNear ? connection.peer : nil
         cache.counters.add(.served, UInt64(keys.count))
         var items = BatchItems(count: keys.count)
@@ -103,7 +103,7 @@ extension RequestServer {
             guard routing.isOwned(hash), serving != .claiming else { continue }
             let isHeld =
                 serving != .doubtful
-                && cache.visitHeld(key, hash, upTo: BatchItems.bytesMax, for: reader) { info, value, near in
+                && cache.visitHeld(key, hash, upTo: BatchItems.bytesMax, for: reader, now: now) { info, value, near in
                     guard value.byteCount == info.valueBytes else { return }
                     if keepsNear { items.note(near: near) }
                     let life =
