@@ -118,10 +118,10 @@ extension VoterMachine {
         var left: [PeerID] = []
         /// Of these, how many never voted there.
         var idle = 0
+        /// Of these, who voted, by placement, and the clocks at which they took it, as far as they are known.
+        var voted: [(placement: UInt64, voters: [PeerID], since: [UInt64])] = []
         /// How many have left it and forgotten what they had there, because all voters of a later list voted.
         var forgot = 0
-        /// Of these, who voted, by placement, and the earliest clock at which one of them took it; 0: not known.
-        var voted: [(placement: UInt64, voters: [PeerID], since: UInt64)] = []
     }
 
     private func standings(of list: VoterList, _ slot: Slot) -> Standings {
@@ -136,7 +136,8 @@ extension VoterMachine {
                 forgottenAt = told.forgottenAt(slot)
             }
             guard forgottenAt <= own?.entered ?? 0 else {
-                standings.forgot += 1
+                // Whoever forgets drops the list; what still names it says a later time than it was (``SlotTimes``).
+                if own?.entered ?? 0 == 0 { standings.forgot += 1 }
                 continue
             }
             standings.left.append(peer)
@@ -145,10 +146,10 @@ extension VoterMachine {
                 continue
             }
             for placement in own.voted {
-                let since = placement == own.voted.last ? own.votedSince : 0
+                let since = placement == own.voted.last && own.votedSince > 0 ? [own.votedSince] : []
                 if let position = standings.voted.firstIndex(where: { $0.placement == placement }) {
                     standings.voted[position].voters.append(peer)
-                    standings.voted[position].since = min(since, standings.voted[position].since)
+                    standings.voted[position].since += since
                 } else {
                     standings.voted.append((placement, [peer], since))
                 }
@@ -174,7 +175,7 @@ extension VoterMachine {
         for (list, standings) in zip(open, standings) {
             for voted in standings.voted where voted.voters.count >= quorum(list) {
                 closed.append(voted.placement)
-                latest = max(latest, voted.since)
+                if voted.since.count >= quorum(list) { latest = max(latest, voted.since.min() ?? 0) }
             }
         }
         let mayKeep = scheme.sealQuorum(of: voters(slot).count)

@@ -30,6 +30,9 @@ package enum RequestKind: UInt32, Sendable {
     case store = 14
     /// Remove a key if what is held is older than the stamp: its former owner had acknowledged that and may have died before it had a copy.
     case removeOlder = 20
+
+    /// The request's value is one of the application's.
+    package var bringsValue: Bool { self == .set || self == .apply || self == .store }
 }
 
 /// Bits of `Request.flags`.

@@ -341,7 +341,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
 
     private func receive(_ request: WireRequest, _ connection: PeerConnection) {
         guard request.chunkedBytes > 0 else {
-            guard request.value.count <= owner.limits.valueBytesMax else {
+            guard request.value.count <= owner.limits.valueBytesMax || !request.kind.bringsValue else {
                 return reject(request.id, .valueTooLarge, connection)
             }
             return owner.requestHandler.handle(request, on: connection)
@@ -366,7 +366,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private func receiveChunk(
         _ id: UInt64, isResponse: Bool, _ bytes: UnsafeRawBufferPointer, _ connection: PeerConnection
     ) throws(WireError) {
-        connection.took(chunks: 1)
+        connection.tookChunk()
         guard let complete = try assembly.add(bytes, id: id, isResponse: isResponse) else { return }
         switch complete.header {
         case .request(let stored): stored.withRequest(value: complete.value) { owner.requestHandler.handle($0, on: connection) }

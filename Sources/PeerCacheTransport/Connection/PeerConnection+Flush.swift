@@ -43,15 +43,16 @@ extension PeerConnection {
                 }
                 state.stalledSince = nil
                 if state.window.isOpen, state.frames.byteCount < Self.aheadOfChunks, var value = state.large.popFirst() {
-                    state.window.sent(at: ClusterClock.monotonicNanoseconds)
                     if let chunk = value.rest.readSlice(length: min(value.rest.readableBytes, WireLimits.chunkBytes)) {
+                        let isWhole = chunk.readableBytes == WireLimits.chunkBytes
+                        state.window.sent(at: ClusterClock.monotonicNanoseconds, isWhole: isWhole)
                         state.largeBytes -= chunk.readableBytes
                         chunk.withUnsafeReadableBytes { state.frames.append(chunk: $0, id: value.id, isResponse: value.isResponse) }
                     }
                     if value.rest.readableBytes > 0 { state.large.append(value) }
                 }
                 // Read under the lock: a frame's clock is never behind a stamp in it.
-                let gossip = takeGossip(&state)
+                let gossip = takeUrgent(&state)
                 let bytes = state.frames.isEmpty ? nil : state.frames.takeBlock(hlc: clock.reading())
                 let again = !state.frames.isEmpty || (!state.large.isEmpty && state.window.isOpen)
                 state.isFlushScheduled = again
@@ -65,9 +66,12 @@ extension PeerConnection {
         }
     }
 
-    private func takeGossip(_ state: inout State) -> ByteBuffer? {
-        if state.gossip.isEmpty { return nil }
+    /// Gossip, and what lets chunks follow.
+    private func takeUrgent(_ state: inout State) -> ByteBuffer? {
+        if state.gossip.isEmpty, state.chunksTaken == 0 { return nil }
         var frames = OutboundFrames()
+        if state.chunksTaken > 0 { frames.append(takenChunks: state.chunksTaken) }
+        state.chunksTaken = 0
         state.gossip.move(to: &frames)
         return frames.take(hlc: clock.reading())
     }
@@ -122,7 +126,7 @@ extension PeerConnection {
         state.withLock { state in
             guard !state.isClosed else { return nil }
             state.frames.append(goodbye)
-            var last = takeGossip(&state) ?? ByteBuffer()
+            var last = takeUrgent(&state) ?? ByteBuffer()
             last.writeImmutableBuffer(state.frames.take(hlc: clock.reading()))
             return last
         }

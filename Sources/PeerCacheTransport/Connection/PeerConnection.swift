@@ -124,6 +124,8 @@ package final class PeerConnection: Sendable {
         var large = Deque<LargeValue>()
         var largeBytes = 0
         var window = ChunkWindow()
+        /// Chunks of the peer that were taken in, of which it has not been told.
+        var chunksTaken = 0
         var isFlushScheduled = false
         var isClosed = false
         var stalledSince: Int64?
@@ -302,7 +304,7 @@ package final class PeerConnection: Sendable {
     }
 
     /// Lets the peer send more of them, with the ``flush()`` that ends what is being handled. Event loop only.
-    func took(chunks: Int) { state.withLock { $0.frames.append(takenChunks: chunks) } }
+    func tookChunk() { state.withLock { $0.chunksTaken &+= 1 } }
 
     /// The peer has taken in chunks: others may follow, with the ``flush()`` that ends what is being handled. Event loop only.
     func chunksTaken(_ count: Int) {

@@ -56,6 +56,20 @@ import WireSamples
         }
     }
 
+    /// The keys of a `getMany` are no value of the application's.
+    @Test func keysAreNotBoundedAsValues() async throws {
+        try await TransportBench.run(limits: { $0.valueBytesMax = 1000 }) { bench in
+            let requests = [RequestKind.getMany, .set].enumerated().map { index, kind in
+                var request = OwnedRequest(kind: kind)
+                (request.id, request.value) = (UInt64(index + 1), [UInt8](repeating: 1, count: 2000))
+                return OwnedMessage.request(request)
+            }
+            let (answers, _) = try await answers(bench, to: requests, count: 1)
+            #expect(answers == [2: .valueTooLarge])
+            #expect(try await eventually { bench.handler.requests == 1 })
+        }
+    }
+
     @Test func theSlowLoseTheirRoom() async throws {
         try await TransportBench.run(limits: { ($0.assembliesMax, $0.assemblyTimeout) = (1, .milliseconds(1)) }) { bench in
             let introduction = try bench.introduction(of: me), port = bench.port

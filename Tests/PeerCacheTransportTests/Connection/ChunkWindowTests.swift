@@ -6,21 +6,25 @@ import WireSamples
 
 /// How far chunks run ahead of who takes them in.
 @Suite(.serialized, .timeLimit(.minutes(1))) struct ChunkWindowTests {
-    /// Chunks taken per second, and the most on their way at the end, on a line that needs `each` for one chunk and `delay` there and back.
-    private func run(each: Int64, delay: Int64, chunks: Int = 2_000) -> (share: Double, size: Int) {
+    /// The share of the time in which a line is used that needs `each` for a chunk and `delay` there and back, and the window at the end.
+    /// - Parameter tails: each fifth chunk takes no time.
+    private func run(each: Int64, delay: Int64, tails: Bool = false, chunks: Int = 2_000) -> (share: Double, size: Int) {
         var window = ChunkWindow()
+        var used: Int64 = 0
         var now: Int64 = 0, lineFree: Int64 = 0, taken: [Int64] = [], next = 0
-        for _ in 0..<chunks {
+        for index in 0..<chunks {
+            let isWhole = !tails || index % 5 != 4
             while !window.isOpen {
                 now = max(now, taken[next])
                 window.taken(1, at: now)
                 next += 1
             }
-            window.sent(at: now)
-            lineFree = max(now, lineFree) + each
+            window.sent(at: now, isWhole: isWhole)
+            lineFree = max(now, lineFree) + (isWhole ? each : 1)
+            used += isWhole ? each : 1
             taken.append(lineFree + delay)
         }
-        return (Double(each) * Double(chunks) / Double(taken[chunks - 1]), window.size)
+        return (Double(used) / Double(taken[chunks - 1]), window.size)
     }
 
     @Test func aShortLineHasNoQueue() {
@@ -37,6 +41,45 @@ import WireSamples
         // The bound is 24 chunks.
         let (far, most) = run(each: 200_000, delay: 50_000_000)
         #expect(far > 0.07 && most == ChunkWindow.sizeMax)
+    }
+
+    @Test func shortChunksDoNotNarrowIt() {
+        #expect(run(each: 210_000, delay: 500_000, tails: true).share > 0.8)
+        #expect(run(each: 2_000_000, delay: 5_000_000, tails: true).share > 0.8)
+    }
+
+    @Test func itDoesNotGrowUnused() {
+        var window = ChunkWindow()
+        for second in 1...100 as ClosedRange<Int64> {
+            window.sent(at: second * 1_000_000_000)
+            window.taken(1, at: second * 1_000_000_000 + 200_000)
+        }
+        #expect(window.size == 2)  // with one chunk on its way a window of one is used
+    }
+
+    @Test func aLineThatIsSlowMakesProgress() {
+        var window = ChunkWindow()
+        window.sent(at: 10)
+        #expect(window.waitingSince == 10)
+        window.taken(1, at: 20)
+        while window.isOpen { window.sent(at: 30) }
+        window.taken(1, at: 5_000)
+        window.sent(at: 5_001)
+        #expect(window.waitingSince ?? 5_000 >= 5_000)
+    }
+
+    /// The way has become longer: after a while that is the new measure.
+    @Test func theMeasureIsOfLate() {
+        var window = ChunkWindow(), now: Int64 = 0, sizes: [Int] = []
+        for (count, time) in [(10, 100_000), (2_000, 1_000_000)] as [(Int, Int64)] {
+            for _ in 0..<count {
+                while window.isOpen { window.sent(at: now) }
+                now += time
+                window.taken(.max, at: now)
+            }
+            sizes.append(window.size)
+        }
+        #expect(sizes[1] > 5)
     }
 
     @Test func whatIsSaidToHaveBeenTakenOpensItNoFurther() {
