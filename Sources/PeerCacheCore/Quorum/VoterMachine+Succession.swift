@@ -246,8 +246,8 @@ extension VoterMachine {
         }
         // Whoever votes found the same.
         if !voters.isEmpty, founded.contains(slot) { return fetch(slot, from: voters, &effects) }
-        // Nobody has voted under a former placement, and all that are there say so.
-        guard !founded.contains(slot), present.count + 1 >= configuration.minimumPeers,
+        // All that are there say that no former list can have completed anything. Who voted before did so alone, and tells where.
+        guard !founded.contains(slot) || !lists[slot.index].isEmpty, present.count + 1 >= configuration.minimumPeers,
             present.allSatisfy({ told[$0]?.sealed.contains(slot) == true })
         else { return }
         effects += [.forget(slot), .adopt(slot)]

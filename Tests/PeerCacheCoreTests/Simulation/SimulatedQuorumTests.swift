@@ -21,7 +21,8 @@ import Testing
 
     /// 35,299: some founded, a placement of the same voters came and went, and a division: all are back, and all know that nothing is older.
     /// 40,433,689: all voted, so that a voter of before forgot, but the one that was cut off did not hear of it.
-    @Test(arguments: [35_299, 40_433_689] as [UInt64]) func nothingIsSilentWhenAllAreBack(_ seed: UInt64) throws {
+    /// 70,040,995: each of four voted alone, under another placement, and all say that nothing can have come of it.
+    @Test(arguments: [35_299, 40_433_689, 70_040_995] as [UInt64]) func nothingIsSilentWhenAllAreBack(_ seed: UInt64) throws {
         var simulation = try SimulatedQuorum(QuorumScenario(seed: seed, profile: .split), placements: Self.placements.get())
         try simulation.run()
         #expect(simulation.problem == nil)
