@@ -457,6 +457,51 @@ void   peercache__claim_answer__free_unpacked
   assert(message->base.descriptor == &peercache__claim_answer__descriptor);
   protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
 }
+void   peercache__missed__init
+                     (Peercache__Missed         *message)
+{
+  static const Peercache__Missed init_value = PEERCACHE__MISSED__INIT;
+  *message = init_value;
+}
+size_t peercache__missed__get_packed_size
+                     (const Peercache__Missed *message)
+{
+  assert(message->base.descriptor == &peercache__missed__descriptor);
+  return protobuf_c_message_get_packed_size ((const ProtobufCMessage*)(message));
+}
+size_t peercache__missed__pack
+                     (const Peercache__Missed *message,
+                      uint8_t       *out)
+{
+  assert(message->base.descriptor == &peercache__missed__descriptor);
+  return protobuf_c_message_pack ((const ProtobufCMessage*)message, out);
+}
+size_t peercache__missed__pack_to_buffer
+                     (const Peercache__Missed *message,
+                      ProtobufCBuffer *buffer)
+{
+  assert(message->base.descriptor == &peercache__missed__descriptor);
+  return protobuf_c_message_pack_to_buffer ((const ProtobufCMessage*)message, buffer);
+}
+Peercache__Missed *
+       peercache__missed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data)
+{
+  return (Peercache__Missed *)
+     protobuf_c_message_unpack (&peercache__missed__descriptor,
+                                allocator, len, data);
+}
+void   peercache__missed__free_unpacked
+                     (Peercache__Missed *message,
+                      ProtobufCAllocator *allocator)
+{
+  if(!message)
+    return;
+  assert(message->base.descriptor == &peercache__missed__descriptor);
+  protobuf_c_message_free_unpacked ((ProtobufCMessage*)message, allocator);
+}
 void   peercache__ownership__init
                      (Peercache__Ownership         *message)
 {
@@ -2194,7 +2239,7 @@ const ProtobufCMessageDescriptor peercache__member__descriptor =
   (ProtobufCMessageInit) peercache__member__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__claim__field_descriptors[1] =
+static const ProtobufCFieldDescriptor peercache__claim__field_descriptors[2] =
 {
   {
     "slots",
@@ -2208,14 +2253,27 @@ static const ProtobufCFieldDescriptor peercache__claim__field_descriptors[1] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "missed",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_UINT32,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Claim, missed),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__claim__field_indices_by_name[] = {
+  1,   /* field[1] = missed */
   0,   /* field[0] = slots */
 };
 static const ProtobufCIntRange peercache__claim__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 1 }
+  { 0, 2 }
 };
 const ProtobufCMessageDescriptor peercache__claim__descriptor =
 {
@@ -2225,14 +2283,14 @@ const ProtobufCMessageDescriptor peercache__claim__descriptor =
   "Peercache__Claim",
   "peercache",
   sizeof(Peercache__Claim),
-  1,
+  2,
   peercache__claim__field_descriptors,
   peercache__claim__field_indices_by_name,
   1,  peercache__claim__number_ranges,
   (ProtobufCMessageInit) peercache__claim__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__claim_answer__field_descriptors[4] =
+static const ProtobufCFieldDescriptor peercache__claim_answer__field_descriptors[5] =
 {
   {
     "complete",
@@ -2282,17 +2340,30 @@ static const ProtobufCFieldDescriptor peercache__claim_answer__field_descriptors
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "missed",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__ClaimAnswer, n_missed),
+    offsetof(Peercache__ClaimAnswer, missed),
+    &peercache__missed__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__claim_answer__field_indices_by_name[] = {
   0,   /* field[0] = complete */
   3,   /* field[3] = floors */
+  4,   /* field[4] = missed */
   2,   /* field[2] = owned */
   1,   /* field[1] = partial */
 };
 static const ProtobufCIntRange peercache__claim_answer__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor peercache__claim_answer__descriptor =
 {
@@ -2302,11 +2373,75 @@ const ProtobufCMessageDescriptor peercache__claim_answer__descriptor =
   "Peercache__ClaimAnswer",
   "peercache",
   sizeof(Peercache__ClaimAnswer),
-  4,
+  5,
   peercache__claim_answer__field_descriptors,
   peercache__claim_answer__field_indices_by_name,
   1,  peercache__claim_answer__number_ranges,
   (ProtobufCMessageInit) peercache__claim_answer__init,
+  NULL,NULL,NULL    /* reserved[123] */
+};
+static const ProtobufCFieldDescriptor peercache__missed__field_descriptors[3] =
+{
+  {
+    "id_high",
+    1,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Missed, id_high),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "id_low",
+    2,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Missed, id_low),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+  {
+    "slots",
+    3,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_BYTES,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Missed, slots),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
+};
+static const unsigned peercache__missed__field_indices_by_name[] = {
+  0,   /* field[0] = id_high */
+  1,   /* field[1] = id_low */
+  2,   /* field[2] = slots */
+};
+static const ProtobufCIntRange peercache__missed__number_ranges[1 + 1] =
+{
+  { 1, 0 },
+  { 0, 3 }
+};
+const ProtobufCMessageDescriptor peercache__missed__descriptor =
+{
+  PROTOBUF_C__MESSAGE_DESCRIPTOR_MAGIC,
+  "peercache.Missed",
+  "Missed",
+  "Peercache__Missed",
+  "peercache",
+  sizeof(Peercache__Missed),
+  3,
+  peercache__missed__field_descriptors,
+  peercache__missed__field_indices_by_name,
+  1,  peercache__missed__number_ranges,
+  (ProtobufCMessageInit) peercache__missed__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
 static const ProtobufCFieldDescriptor peercache__ownership__field_descriptors[2] =

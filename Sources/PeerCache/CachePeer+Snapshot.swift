@@ -95,7 +95,7 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public var slotsUnsettled: Int
     /// Slots it lost and keeps until the new owner has fetched them.
     public var slotsOwed: Int
-    /// Slots of which another holder missed a write that has not been repaired.
+    /// Slots of which another holder missed a write and has not been told yet; then it counts them as unsettled until it has fetched them.
     public var slotsDirty: Int
     /// Slots of strict caches on which this peer does not vote yet.
     public var slotsSilent: Int
@@ -160,7 +160,7 @@ extension CachePeer {
         if slots.unsettled > 0 { reasons.append("\(slots.unsettled) slots are being gathered") }
         let silent = core.replicator.silentCount
         if silent > 0 { reasons.append("\(silent) slots of strict caches have no vote of this peer yet") }
-        if slots.dirty > 0 { reasons.append("\(slots.dirty) slots are not the same on all their holders") }
+        if slots.dirty > 0 { reasons.append("\(slots.dirty) slots have a copy that missed a write") }
         return PeerReadiness(isReady: reasons.isEmpty, reasons: reasons)
     }
 }

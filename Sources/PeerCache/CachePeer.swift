@@ -235,9 +235,7 @@ public final class CachePeer: Service, Sendable {
         transport.leave()
         let deadline = ClusterClock.monotonicNanoseconds &+ core.configuration.handOverTimeout.nanosecondsSaturating
         try? await Task.sleep(for: core.configuration.leaveGrace)
-        while core.replicator.counts.owed + core.replicator.heldForOthers > 0, ClusterClock.monotonicNanoseconds < deadline,
-            !Task.isCancelled
-        {
+        while core.replicator.owedToOthers > 0, ClusterClock.monotonicNanoseconds < deadline, !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(10))
         }
         core.loaders.stop()

@@ -25,6 +25,7 @@ typedef struct Peercache__Gossip Peercache__Gossip;
 typedef struct Peercache__Member Peercache__Member;
 typedef struct Peercache__Claim Peercache__Claim;
 typedef struct Peercache__ClaimAnswer Peercache__ClaimAnswer;
+typedef struct Peercache__Missed Peercache__Missed;
 typedef struct Peercache__Ownership Peercache__Ownership;
 typedef struct Peercache__CacheFloor Peercache__CacheFloor;
 typedef struct Peercache__Pull Peercache__Pull;
@@ -359,10 +360,14 @@ struct  Peercache__Claim
    * a bit for each of the 16,384 slots, lowest bit of the first byte first
    */
   ProtobufCBinaryData slots;
+  /*
+   * 1: nothing is gained; what was written to these slots may not have reached the asked peer
+   */
+  uint32_t missed;
 };
 #define PEERCACHE__CLAIM__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__claim__descriptor) \
-    , {0,NULL} }
+    , {0,NULL}, 0 }
 
 
 struct  Peercache__ClaimAnswer
@@ -383,10 +388,24 @@ struct  Peercache__ClaimAnswer
   Peercache__Ownership **owned;
   size_t n_floors;
   Peercache__CacheFloor **floors;
+  size_t n_missed;
+  Peercache__Missed **missed;
 };
 #define PEERCACHE__CLAIM_ANSWER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__claim_answer__descriptor) \
-    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL }
+    , {0,NULL}, {0,NULL}, 0,NULL, 0,NULL, 0,NULL }
+
+
+struct  Peercache__Missed
+{
+  ProtobufCMessage base;
+  uint64_t id_high;
+  uint64_t id_low;
+  ProtobufCBinaryData slots;
+};
+#define PEERCACHE__MISSED__INIT \
+ { PROTOBUF_C_MESSAGE_INIT (&peercache__missed__descriptor) \
+    , 0, 0, {0,NULL} }
 
 
 struct  Peercache__Ownership
@@ -824,6 +843,25 @@ Peercache__ClaimAnswer *
 void   peercache__claim_answer__free_unpacked
                      (Peercache__ClaimAnswer *message,
                       ProtobufCAllocator *allocator);
+/* Peercache__Missed methods */
+void   peercache__missed__init
+                     (Peercache__Missed         *message);
+size_t peercache__missed__get_packed_size
+                     (const Peercache__Missed   *message);
+size_t peercache__missed__pack
+                     (const Peercache__Missed   *message,
+                      uint8_t             *out);
+size_t peercache__missed__pack_to_buffer
+                     (const Peercache__Missed   *message,
+                      ProtobufCBuffer     *buffer);
+Peercache__Missed *
+       peercache__missed__unpack
+                     (ProtobufCAllocator  *allocator,
+                      size_t               len,
+                      const uint8_t       *data);
+void   peercache__missed__free_unpacked
+                     (Peercache__Missed *message,
+                      ProtobufCAllocator *allocator);
 /* Peercache__Ownership methods */
 void   peercache__ownership__init
                      (Peercache__Ownership         *message);
@@ -1065,6 +1103,9 @@ typedef void (*Peercache__Claim_Closure)
 typedef void (*Peercache__ClaimAnswer_Closure)
                  (const Peercache__ClaimAnswer *message,
                   void *closure_data);
+typedef void (*Peercache__Missed_Closure)
+                 (const Peercache__Missed *message,
+                  void *closure_data);
 typedef void (*Peercache__Ownership_Closure)
                  (const Peercache__Ownership *message,
                   void *closure_data);
@@ -1114,6 +1155,7 @@ extern const ProtobufCMessageDescriptor peercache__gossip__descriptor;
 extern const ProtobufCMessageDescriptor peercache__member__descriptor;
 extern const ProtobufCMessageDescriptor peercache__claim__descriptor;
 extern const ProtobufCMessageDescriptor peercache__claim_answer__descriptor;
+extern const ProtobufCMessageDescriptor peercache__missed__descriptor;
 extern const ProtobufCMessageDescriptor peercache__ownership__descriptor;
 extern const ProtobufCMessageDescriptor peercache__cache_floor__descriptor;
 extern const ProtobufCMessageDescriptor peercache__pull__descriptor;

@@ -10,7 +10,8 @@ extension PeerCore {
 
     func ask(_ question: ReplicaMachine.Question, of other: PeerID) async -> ReplicaMachine.Answer {
         switch question {
-        case .claim(let slots, let placement): await claim(slots, placement, other)
+        case .claim(let slots, let placement): await claim(PageWriter.claim(slots), placement, other)
+        case .missed(let slots, let placement): await claim(PageWriter.claim(slots, isMissed: true), placement, other)
         case .pull(let request, let isDoubtful): await pull(request, isDoubtful: isDoubtful, other)
         case .compare(let buckets): await compare(buckets, other)
         case .repair(let bucket): await repair(bucket, other)
@@ -34,11 +35,8 @@ extension PeerCore {
         return nil
     }
 
-    private func claim(_ slots: SlotSet, _ placement: UInt64, _ other: PeerID) async -> ReplicaMachine.Answer {
-        guard
-            let response = await request(
-                .claim, PageWriter.claim(slots), placement: placement, to: other, Self.shortPatience)
-        else { return .none }
+    private func claim(_ claim: [UInt8], _ placement: UInt64, _ other: PeerID) async -> ReplicaMachine.Answer {
+        guard let response = await request(.claim, claim, placement: placement, to: other, Self.shortPatience) else { return .none }
         if response.status == .notOwner { return .disagrees }
         guard response.status == .ok else { return .none }
         let answer = response.value.withUnsafeReadableBytes { bytes in
@@ -174,16 +172,20 @@ extension PeerCore {
             let connection = directory.connection(to: other)
         else { return .none }
         let byIndex = caches
+        var isShipped = true
         let result = response.value.withUnsafeReadableBytes { bytes in
             try? store.repair(bucket, with: bytes, pageContext(nil)) { id, key, info, value in
                 guard let cache = byIndex.first(where: { $0.index == id.cache }) else { return }
                 // The two may have the slot in common for other caches only.
                 guard table.routing.holders(id.hash, copies: cache.options.copies).contains(other) else { return }
-                counters.add(cache.ship(key, value, info, to: connection) ? .entriesShipped : .copiesDropped)
+                let isSent = cache.ship(key, value, info, to: connection)
+                counters.add(isSent ? .entriesShipped : .copiesDropped)
+                isShipped = isShipped && isSent
             }
         }
         guard let result else { return .none }
         count(result)
+        guard isShipped else { return .none }
         counters.add(.bucketsRepaired)
         var bytes = result.bytes
         for (key, stamp, version) in result.deferred { bytes += await fetch(key, stamp, version: version, from: other) }

@@ -58,8 +58,11 @@ extension Replicator {
     /// Slots on which this peer does not vote, and should.
     var silentCount: Int { state.withLock { $0.voters.reduce(0) { $0 + $1.machine.silentCount } } }
 
-    /// Slots of former voters that others still need.
-    var heldForOthers: Int { state.withLock { $0.voters.reduce(0) { $0 + $1.machine.owedCount } } }
+    /// Slots of which others still need something: new owners and voters, and copies that missed a write.
+    var owedToOthers: Int {
+        let slots = counts
+        return slots.owed + slots.dirty + state.withLock { $0.voters.reduce(0) { $0 + $1.machine.owedCount } }
+    }
 
     // MARK: Inputs
 

@@ -32,14 +32,19 @@ final class Replicator: Sendable {
     func serving(_ hash: UInt64) -> Serving { Serving(rawValue: servings[Slot(hash: hash)]) ?? .claiming }
 
     /// What this peer answers to a claim.
-    func answer(to slots: SlotSet) -> ClaimAnswer { state.withLock { $0.machine.answer(to: slots) } }
+    func answer(to slots: SlotSet, of asker: PeerID) -> ClaimAnswer {
+        state.withLock { state in
+            markMisses(&state)
+            return state.machine.answer(to: slots, of: asker)
+        }
+    }
 
     func isComparable(_ slot: Slot, isVoting: Bool) -> Bool { state.withLock { $0.machine.isComparable(slot, isVoting: isVoting) } }
 
     /// Who may have what is not held here.
     func holders(of slot: Slot) -> [PeerID] { state.withLock { $0.machine.holders(of: slot) } }
 
-    /// Slots to be claimed or fetched, those kept for others, and those in which a copy misses a write.
+    /// Slots to be claimed or fetched, those kept for others, and those of which a copy missed a write and does not know it.
     var counts: (unsettled: Int, owed: Int, dirty: Int) {
         state.withLock { state in
             markMisses(&state)
@@ -47,8 +52,10 @@ final class Replicator: Sendable {
         }
     }
 
-    /// A copy could not be sent: the slot is compared with that holder soon. For event loops: it does not wait for the machines.
+    /// A copy could not be sent: the holder is told soon. For event loops: it does not wait for the machines.
     func missed(_ hash: UInt64, by holder: PeerID) { misses.withLock { $0[holder, default: SlotSet()].insert(Slot(hash: hash)) } }
+
+    func missed(_ slots: SlotSet, by holder: PeerID) { misses.withLock { $0[holder, default: SlotSet()].formUnion(slots) } }
 
     /// Under the lock of the state: whoever counts what is dirty misses nothing that was missed before.
     private func markMisses(_ state: inout State) {

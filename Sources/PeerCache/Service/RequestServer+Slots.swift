@@ -28,10 +28,12 @@ extension RequestServer {
 
     /// Answered only under the same placement: from then on this peer takes nothing more as owner of slots that it lost.
     private func claim(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
-        let slots = try PageReader.claim(request.value), placement = request.placement
+        let (slots, isMissed) = try PageReader.claim(request.value)
+        let placement = request.placement, asker = connection.peer
         answerLater(request, connection) {
             guard self.peer.table.routing.digest == placement else { return nil }
-            return PageWriter.claimAnswer(self.peer.replicator.answer(to: slots), floors: self.cacheFloors)
+            if isMissed { self.peer.replicator.handle(.missed(slots), self.peer) }
+            return PageWriter.claimAnswer(self.peer.replicator.answer(to: slots, of: asker), floors: self.cacheFloors)
         }
     }
 

@@ -63,7 +63,9 @@ final class RequestServer: PeerRequestHandler {
     func closed(_ connection: PeerConnection) {
         let caller = callers.withLock { $0.removeValue(forKey: connection.id) }
         for (_, loads) in caller?.loads.sorted(by: { $0.key < $1.key }) ?? [] { abandon(loads) }
-        if !connection.hasEndedInOrder { peer.coherence.closed(to: connection.peer) }
+        guard !connection.hasEndedInOrder else { return }
+        peer.coherence.closed(to: connection.peer)
+        peer.safety.lost(to: connection.peer, peer)
     }
 
     // MARK: Loads

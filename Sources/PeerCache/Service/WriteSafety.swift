@@ -37,6 +37,12 @@ final class WriteSafety: Sendable {
         progress.withLock { $0.ended(side, slot: Slot(hash: hash), sentTo: holders) }
     }
 
+    /// The connection to a holder broke, and with it what was on its way.
+    func lost(to holder: PeerID, _ core: PeerCore) {
+        let slots = progress.withLock { $0.slots(sentTo: holder) }
+        if !slots.isEmpty { core.replicator.missed(slots, by: holder) }
+    }
+
     private func advance(_ core: PeerCore) {
         let copies = progress.withLock { progress in
             // Minted under the lock: whoever begins a write after this gets a higher stamp.
@@ -49,9 +55,7 @@ final class WriteSafety: Sendable {
             for (holder, slots) in copies where await core.copiedThrough(at: holder) == nil {
                 isComplete = false
                 // What was on its way there may be lost.
-                for slot in Slot.all where slots.contains(slot) {
-                    core.replicator.missed(UInt64(slot.index) << UInt64(64 - Slot.bits), by: holder)
-                }
+                core.replicator.missed(slots, by: holder)
             }
             let isRepaired = core.replicator.counts.dirty == 0
             self.progress.withLock { $0.endRound(isComplete: isComplete && isRepaired) }

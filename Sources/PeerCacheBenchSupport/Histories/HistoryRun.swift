@@ -51,7 +51,7 @@ public struct HistoryRun: Sendable {
             counters = [
                 ("fast hits", figures.hits), ("fast loads", figures.loads), ("hits at former owners", figures.warm),
                 ("joins", figures.joins), ("leaves", figures.leaves), ("fast crashes", figures.crashes), ("fast splits", figures.splits),
-                ("repairs", figures.repairs),
+                ("fast losses", figures.losses), ("repairs", figures.repairs),
             ]
             return
         }

@@ -40,6 +40,13 @@ package struct CopyProgress: Sendable {
         return copies[1 - side].sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
+    /// Slots of which copies may still be on their way to a holder.
+    package func slots(sentTo holder: PeerID) -> SlotSet {
+        var slots = copies[0][holder] ?? SlotSet()
+        slots.formUnion(copies[1][holder] ?? SlotSet())
+        return slots
+    }
+
     /// - Parameter isComplete: all holders have given the sign, and no earlier copy is known to be missing anywhere.
     package mutating func endRound(isComplete: Bool) {
         if isComplete, let round { through = round }

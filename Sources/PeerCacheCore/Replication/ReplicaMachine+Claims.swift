@@ -54,6 +54,7 @@ extension ReplicaMachine {
             merged.forget(slots)
             merged.add(answer.restricted(to: slots))
             known[peer] = merged
+            for missed in answer.restricted(to: slots).missed { heardOfMisses(missed, &effects) }
             claim?.waiting[peer] = nil
             claim?.isSettled = false
         case .disagrees:
@@ -80,7 +81,9 @@ extension ReplicaMachine {
         guard isComplete || (now - claim.since >= configuration.claimTimeout && !claim.isSettled) else { return }
         self.claim?.isSettled = true
         for slot in claim.slots.slots { settle(slot, isLast: isComplete, isUnanswered: claim.isUnanswered, &effects) }
-        if isComplete { self.claim = nil }
+        guard isComplete else { return }
+        self.claim = nil
+        claimDoubted(&effects)
     }
 
     /// The former owners have answered, or had the time to.

@@ -15,7 +15,7 @@ extension ReplicaMachine {
         self.present = present
         self.copies = copies.sorted()
         known.removeAll { peer, _ in !present.contains(peer) }
-        dirty.removeAll { peer, _ in !present.contains(peer) }
+        missed.removeAll { peer, _ in !present.contains(peer) }
         unchecked.removeAll { peer, _ in !present.contains(peer) }
         letGoOfUnneeded()
         let mine = (before.index(of: me), next.index(of: me))

@@ -1,5 +1,5 @@
 /// Anti-entropy: the owner compares digests of its slots with each copy, and each voter with those behind it in the list, looks again at what
-/// differs, and repairs what still does (`CONTRACT.md` §10). Slots of which a copy missed a write come first.
+/// differs, and repairs what still does (`CONTRACT.md` §10).
 extension ReplicaMachine {
     /// A bucket that differed once.
     struct Suspect: Sendable {
@@ -10,16 +10,14 @@ extension ReplicaMachine {
         var isCertain = false
     }
 
-    /// A holder has missed a write, or may have: the slot is compared soon. O(log members).
-    package mutating func markDirty(_ slot: Slot, at peer: PeerID) {
-        guard peer != me, present.contains(peer) else { return }
-        dirty.insert(slot, for: peer)
-    }
-
     /// The slot of a holder may differ, though nothing is known of it.
     mutating func check(_ slot: Slot, at peer: PeerID) {
         guard peer != me, present.contains(peer) else { return }
         unchecked.insert(slot, for: peer)
+    }
+
+    mutating func check(_ buckets: [BucketIndex], at peer: PeerID) {
+        for bucket in buckets { if let slot = Slot(index: bucket.slot) { check(slot, at: peer) } }
     }
 
     mutating func advanceRepair(_ effects: inout [Effect]) {
@@ -28,11 +26,7 @@ extension ReplicaMachine {
         repairAt = now + configuration.repairEvery
         guard max(copiesMax, voters) > 1, !present.isEmpty else { return }
         lookAgain(&effects)
-        var wanted = SortedMap<PeerID, SlotSet>()
-        var marked = (dirty, unchecked)
-        wanted.formUnion(taken(&marked.0))
-        wanted.formUnion(taken(&marked.1))
-        (dirty, unchecked) = marked
+        var wanted = takeUnchecked()
         for slot in nextSlots() {
             for peer in partners(of: slot) where present.contains(peer) { wanted.insert(slot, for: peer) }
         }
@@ -49,14 +43,15 @@ extension ReplicaMachine {
     private static let comparesMax = 1_024
 
     /// Takes out what is to be compared now, without what is not held by both any more.
-    private func taken(_ marked: inout SortedMap<PeerID, SlotSet>) -> SortedMap<PeerID, SlotSet> {
+    private mutating func takeUnchecked() -> SortedMap<PeerID, SlotSet> {
         var wanted = SortedMap<PeerID, SlotSet>()
-        marked.updateAll { peer, slots in
+        for peer in unchecked.keys {
+            guard var slots = unchecked[peer] else { continue }
             let part = SlotSet(slots.slots.prefix(Self.comparesMax))
             slots.subtract(part)
+            unchecked[peer] = slots.isEmpty ? nil : slots
             wanted[peer] = SlotSet(part.slots.filter { isHolder(peer, $0) })
         }
-        marked.removeAll { _, slots in slots.isEmpty }
         return wanted
     }
 
@@ -85,13 +80,12 @@ extension ReplicaMachine {
     mutating func compared(_ buckets: [BucketIndex], with peer: PeerID, isSecond: Bool, _ answer: Answer) {
         guard case .differ(let found) = answer else {
             // Nobody knows: once more later.
-            for bucket in buckets { if let slot = Slot(index: bucket.slot) { check(slot, at: peer) } }
-            return
+            return check(buckets, at: peer)
         }
         let asked = Set(buckets)  // asked for membership, never iterated
         for bucket in found where asked.contains(bucket) {
             guard suspects.count < configuration.suspectsMax else {
-                if let slot = Slot(index: bucket.slot) { markDirty(slot, at: peer) }
+                check([bucket], at: peer)
                 continue
             }
             suspects.append(Suspect(peer: peer, bucket: bucket, dueAt: now + configuration.secondLook, isCertain: isSecond))
@@ -129,9 +123,7 @@ extension SortedMap<PeerID, SlotSet> {
         if change(peer, { $0.insert(slot) }) == nil { self[peer] = SlotSet([slot]) }
     }
 
-    mutating func formUnion(_ other: SortedMap<PeerID, SlotSet>) {
-        for (peer, slots) in zip(other.keys, other.values) {
-            if change(peer, { $0.formUnion(slots) }) == nil { self[peer] = slots }
-        }
+    mutating func insert(_ slots: SlotSet, for peer: PeerID) {
+        if change(peer, { $0.formUnion(slots) }) == nil { self[peer] = slots }
     }
 }

@@ -171,8 +171,12 @@ extension ReplicaMachine {
     /// The owner of these slots has answered what it holds of them.
     mutating func ownerAnswered(_ peer: PeerID, _ answer: Answer) {
         guard case .claimed(let answer) = answer else { return }
+        // It does not know yet that it does not hold all.
+        let untold = untold[peer] ?? SlotSet()
         for position in kept.indices where kept[position].isOwed {
-            for slot in kept[position].slots.intersection(answer.complete).slots where placement.owner(of: slot) == peer {
+            var complete = kept[position].slots.intersection(answer.complete)
+            complete.subtract(untold)
+            for slot in complete.slots where placement.owner(of: slot) == peer {
                 kept[position].slots.remove(slot)
                 unneeded.insert(slot)
             }

@@ -56,9 +56,15 @@ package struct ReplicaMachine: Sendable {
     var unneeded = SlotSet()
     var askOwnersAt: Instant?
 
+    // Missed writes.
+    /// Holders that are to be told that they missed a write of these slots.
+    var missed = SortedMap<PeerID, SlotSet>()
+    var tellAt: Instant?
+    /// Slots of which this peer missed a write, to be claimed when the claim under way is over.
+    var toClaim = SlotSet()
+
     // Repair.
-    /// Holders and the slots of which they missed a write; and those of which they may have.
-    var dirty = SortedMap<PeerID, SlotSet>()
+    /// Holders and the slots that are to be compared with theirs.
     var unchecked = SortedMap<PeerID, SlotSet>()
     var suspects: [Suspect] = []
     var repairHand = 0
@@ -96,8 +102,10 @@ package struct ReplicaMachine: Sendable {
             replace(placement, present, copies, &effects)
         case .answered(let id, let answer): answered(id, answer, &effects)
         case .returned: returned(&effects)
+        case .missed(let slots): heardOfMisses(slots, &effects)
         case .tick: break
         }
+        tellOfMisses(&effects)
         advanceClaim(&effects)
         advanceTransfers(&effects)
         advanceKept(&effects)
@@ -107,8 +115,8 @@ package struct ReplicaMachine: Sendable {
     // MARK: What others may know
 
     /// What this peer answers to a claim under its own placement.
-    package func answer(to slots: SlotSet) -> ClaimAnswer {
-        var answer = ClaimAnswer()
+    package func answer(to slots: SlotSet, of asker: PeerID) -> ClaimAnswer {
+        var answer = ClaimAnswer(missed: untold(of: slots, to: asker))
         for slot in slots.slots {
             switch contents[slot.index] {
             case .absent: break
@@ -157,8 +165,8 @@ package struct ReplicaMachine: Sendable {
     /// Lost slots whose new owner has not said that it holds them.
     package var owedCount: Int { kept.reduce(0) { $0 + ($1.isOwed ? $1.slots.count : 0) } }
 
-    /// Slots that some holder missed a write of.
-    package var dirtyCount: Int { dirty.values.reduce(0) { $0 + $1.count } }
+    /// Slots that some holder missed a write of and does not know it.
+    package var dirtyCount: Int { untold.values.reduce(0) { $0 + $1.count } }
 
     /// Something is under way that wants ticks every few milliseconds.
     package var isBusy: Bool { claim != nil || !sources.isEmpty || owedCount > 0 || !unneeded.isEmpty || !suspects.isEmpty }
@@ -172,6 +180,7 @@ package struct ReplicaMachine: Sendable {
         case rest(PeerID, SlotSet)
         case compare(PeerID, [BucketIndex], isSecond: Bool)
         case repair(PeerID, BucketIndex)
+        case missed(PeerID, SlotSet)
     }
 
     mutating func ask(_ question: Question, _ call: Call, _ peer: PeerID, _ effects: inout [Effect]) -> CallID {
@@ -188,9 +197,10 @@ package struct ReplicaMachine: Sendable {
         case .pull(let peer, let request): pulled(id, from: peer, request, answer, &effects)
         case .rest(let peer, let slots): restAnswered(id, by: peer, slots, answer, &effects)
         case .compare(let peer, let buckets, let isSecond): compared(buckets, with: peer, isSecond: isSecond, answer)
-        case .repair:
+        case .repair(let peer, let bucket):
             repairsRunning -= 1
-            if case .repaired(let bytes) = answer { allowance -= bytes }
+            if case .repaired(let bytes) = answer { allowance -= bytes } else { check([bucket], at: peer) }
+        case .missed(let peer, let slots): missesTold(to: peer, slots, answer)
         case nil: break
         }
     }

@@ -6,9 +6,11 @@ package struct ClaimAnswer: Hashable, Sendable {
     package var partial: SlotSet
     /// It was the last owner, as far as it knows.
     package var owned: [Ownership]
+    /// Copies that missed what it wrote, and do not know it.
+    package var missed: [MissedWrites]
 
-    package init(complete: SlotSet = .init(), partial: SlotSet = .init(), owned: [Ownership] = []) {
-        (self.complete, self.partial, self.owned) = (complete, partial, owned)
+    package init(complete: SlotSet = .init(), partial: SlotSet = .init(), owned: [Ownership] = [], missed: [MissedWrites] = []) {
+        (self.complete, self.partial, self.owned, self.missed) = (complete, partial, owned, missed)
     }
 
     /// Since when it has owned the slot; 0: it has not.
@@ -18,7 +20,8 @@ package struct ClaimAnswer: Hashable, Sendable {
     func restricted(to slots: SlotSet) -> ClaimAnswer {
         ClaimAnswer(
             complete: complete.intersection(slots), partial: partial.intersection(slots),
-            owned: owned.map { Ownership(since: $0.since, slots: $0.slots.intersection(slots)) }.filter { !$0.slots.isEmpty })
+            owned: owned.map { Ownership(since: $0.since, slots: $0.slots.intersection(slots)) }.filter { !$0.slots.isEmpty },
+            missed: missed.map { MissedWrites(peer: $0.peer, slots: $0.slots.intersection(slots)) })
     }
 
     mutating func forget(_ slots: SlotSet) {
@@ -32,6 +35,17 @@ package struct ClaimAnswer: Hashable, Sendable {
         partial.formUnion(other.partial)
         owned += other.owned
     }
+}
+
+/// Slots of which a copy missed a write.
+package struct MissedWrites: Hashable, Sendable {
+    /// Most on the wire: more copies than that do not fail at once.
+    package static let countMax = 64
+
+    package var peer: PeerID
+    package var slots: SlotSet
+
+    package init(peer: PeerID, slots: SlotSet) { (self.peer, self.slots) = (peer, slots) }
 }
 
 /// Slots that a peer began to own at one time.
@@ -121,12 +135,16 @@ extension ReplicaMachine {
         case answered(CallID, Answer)
         /// Others held this peer for dead and may have owned its slots.
         case returned
+        /// Another peer wrote to these slots, and could not send it here.
+        case missed(SlotSet)
         case tick
     }
 
     package enum Question: Hashable, Sendable {
         /// What do you hold of these slots, under this placement?
         case claim(SlotSet, placement: UInt64)
+        /// What was written to these slots did not reach you: whatever comes as ``Answer/claimed(_:)`` says that it is known.
+        case missed(SlotSet, placement: UInt64)
         /// Fetch a page and take it in. `isDoubtful`: what is held here and not there is dropped below the other's floors.
         case pull(PullRequest, isDoubtful: Bool)
         /// Which of these buckets differ?

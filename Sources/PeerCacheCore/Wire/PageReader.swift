@@ -71,8 +71,8 @@ package enum PageReader {
         }
     }
 
-    package static func claim(_ bytes: UnsafeRawBufferPointer) throws(WireError) -> SlotSet {
-        try unpack(bytes, peercache__claim__unpack) { message throws(WireError) in try slots(message.slots) }
+    package static func claim(_ bytes: UnsafeRawBufferPointer) throws(WireError) -> (slots: SlotSet, isMissed: Bool) {
+        try unpack(bytes, peercache__claim__unpack) { message throws(WireError) in (try slots(message.slots), message.missed != 0) }
     }
 
     /// Calls `floor` for each cache that was cleared.
@@ -85,6 +85,11 @@ package enum PageReader {
             var answer = ClaimAnswer(complete: try slots(message.complete), partial: try slots(message.partial))
             for pointer in WireDecoder.elements(message.owned, message.n_owned) {
                 answer.owned.append(Ownership(since: pointer.pointee.since, slots: try slots(pointer.pointee.slots)))
+            }
+            guard message.n_missed <= MissedWrites.countMax else { throw .tooManyItems }
+            for pointer in WireDecoder.elements(message.missed, message.n_missed) {
+                let peer = PeerID(high: pointer.pointee.id_high, low: pointer.pointee.id_low)
+                answer.missed.append(MissedWrites(peer: peer, slots: try slots(pointer.pointee.slots)))
             }
             return answer
         }

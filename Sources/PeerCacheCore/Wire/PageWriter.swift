@@ -15,9 +15,10 @@ package enum PageWriter {
         }
     }
 
-    package static func claim(_ slots: SlotSet) -> [UInt8] {
+    package static func claim(_ slots: SlotSet, isMissed: Bool = false) -> [UInt8] {
         var message = Peercache__Claim()
         peercache__claim__init(&message)
+        message.missed = isMissed ? 1 : 0
         return slots.bytes.withUnsafeBytes { bytes in
             message.slots = .init(bytes)
             return packed(&message.base)
@@ -44,6 +45,14 @@ package enum PageWriter {
             }
         }
         append(floors, field: 4, to: &bytes)
+        for missed in answer.missed {
+            missed.slots.bytes.withUnsafeBytes { slots in
+                var message = Peercache__Missed()
+                peercache__missed__init(&message)
+                (message.id_high, message.id_low, message.slots) = (missed.peer.high, missed.peer.low, .init(slots))
+                WireEncoder.pack(&message.base, field: 5) { bytes.append($0, $1) }
+            }
+        }
         return bytes
     }
 

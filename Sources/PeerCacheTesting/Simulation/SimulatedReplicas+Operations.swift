@@ -28,7 +28,7 @@ extension SimulatedReplicas {
         }
     }
 
-    /// Messages between two peers arrive in order; to a dead one they are lost, and a question to it goes unanswered.
+    /// Messages between two peers arrive in order or not at all; a lost question goes unanswered.
     mutating func send(_ from: Int, _ to: Int, _ message: Message) {
         let pair = from * 1_000 + to
         let at = max(lastDelivery[pair] ?? 0, now + Int64.random(in: 100_000..<3_000_000, using: &random)) + 1
@@ -39,10 +39,19 @@ extension SimulatedReplicas {
     private mutating func deliver(_ message: Message, from: Int, to: Int) {
         guard peers[from].isAlive || !isQuestion(message) else { return }
         guard peers[to].isAlive, side[from] == side[to] else { return lost(message, from: from, to: to) }
+        if scenario.losses > 0, started < scenario.operations, Int.random(in: 0..<1_000, using: &random) < scenario.losses {
+            figures.losses += 1
+            trace?("\(now / 1_000_000) from \(from) to \(to) is lost: \(message)")
+            return lost(message, from: from, to: to)
+        }
+        if scenario.silentLosses > 0, case .apply = message, Int.random(in: 0..<1_000, using: &random) < scenario.silentLosses {
+            figures.losses += 1
+            return
+        }
         // Every frame carries the sender's clock.
         _ = peers[to].clock.merge(reading(from), wallMilliseconds: wall(to), offsetMillisecondsMax: 10_000)
         switch message {
-        case .question(let id, let bytes, let question): send(to, from, .answer(id, answer(to, bytes, question), question))
+        case .question(let id, let bytes, let question): send(to, from, .answer(id, answer(to, from, bytes, question), question))
         case .answer(let id, let bytes, let question): answered(to, id, bytes, question, from: from)
         case .apply(let key, let stamp, let row): apply(to, key, stamp, row)
         case .get(let operation, let key): get(to, from, operation, key)

@@ -16,6 +16,11 @@ package struct SimulatedReplicas {
         package var crashes = false
         /// The cluster falls in two for a while.
         package var splits = false
+        /// Of a thousand messages, so many are lost between living peers; whoever sent them hears of it, as of a broken connection.
+        package var losses = 0
+        /// Of a thousand copies, so many are lost and nobody notices: only comparing finds them. Members do not change then, as whoever takes
+        /// over would not know either.
+        package var silentLosses = 0
         /// Milliseconds between changes of the members.
         package var changesEvery = 500..<4_000
 
@@ -28,6 +33,8 @@ package struct SimulatedReplicas {
             isGated = seed % 2 == 0
             crashes = seed % 5 == 0 && copies > 1
             splits = seed % 7 == 3
+            losses = seed % 11 < 4 ? 10 : 0
+            silentLosses = seed % 13 == 5 && copies > 1 ? 20 : 0
         }
     }
 
@@ -39,6 +46,7 @@ package struct SimulatedReplicas {
         package var leaves = 0
         package var crashes = 0
         package var splits = 0
+        package var losses = 0
         package var pages = 0
         package var repairs = 0
         package var failures = 0
@@ -93,7 +101,7 @@ package struct SimulatedReplicas {
         var best: (stamp: Stamp, row: Int)?
     }
 
-    enum Question { case claim(UInt64), pull(PullRequest, Bool), compare, repair(BucketIndex) }
+    enum Question { case claim(UInt64), missed(UInt64), pull(PullRequest, Bool), compare, repair(BucketIndex) }
 
     struct Operation {
         var key: Int
@@ -202,11 +210,12 @@ package struct SimulatedReplicas {
 
     mutating func change() throws {
         if isSplit { return heal() }
-        guard started < scenario.operations else { return }
+        guard started < scenario.operations, scenario.silentLosses == 0 else { return }
         queue.push(.change, at: now + Int64(Int.random(in: scenario.changesEvery, using: &random)) * 1_000_000)
         guard let table = tables.last else { return }
         let isSettled = table.present.allSatisfy {
-            peers[$0].version == tables.count - 1 && peers[$0].machine.unsettledCount == 0 && peers[$0].machine.owedCount == 0
+            let machine = peers[$0].machine
+            return peers[$0].version == tables.count - 1 && machine.unsettledCount + machine.owedCount + machine.dirtyCount == 0
         }
         if (scenario.isGated && !isSettled) || table.present.count != table.placed.count { return }
         if scenario.splits, Bool.random(using: &random) { return split(table.placed) }
@@ -256,7 +265,7 @@ package struct SimulatedReplicas {
 
     mutating func leaveIfDone(_ index: Int) {
         guard let at = peers[index].leavesAt, now >= at, peers[index].version == tables.count - 1 else { return }
-        guard peers[index].machine.owedCount == 0 || now - at > 20_000_000_000 else { return }
+        guard peers[index].machine.owedCount + peers[index].machine.dirtyCount == 0 || now - at > 20_000_000_000 else { return }
         peers[index].leavesAt = nil
         peers[index].isAlive = false
         if let table = tables.last { publish(placed: table.placed, present: table.present.filter { $0 != index }) }
@@ -294,6 +303,8 @@ package struct SimulatedReplicas {
             }
             switch question {
             case .claim(let slots, let digest): send(index, to, .question(id, PageWriter.claim(slots), .claim(digest)))
+            case .missed(let slots, let digest):
+                send(index, to, .question(id, PageWriter.claim(slots, isMissed: true), .missed(digest)))
             case .pull(let pull, let isDoubtful): send(index, to, .question(id, PageWriter.pull(pull), .pull(pull, isDoubtful)))
             case .compare(let buckets):
                 let own = buckets.compactMap { peers[index].store.summary(of: $0, now: tick(index)) }
@@ -307,12 +318,17 @@ package struct SimulatedReplicas {
     }
 
     /// What a peer answers; nil: it refuses.
-    func answer(_ index: Int, _ bytes: [UInt8], _ question: Question) -> [UInt8]? {
-        bytes.withUnsafeBytes { bytes in
+    mutating func answer(_ index: Int, _ asker: Int, _ bytes: [UInt8], _ question: Question) -> [UInt8]? {
+        if case .missed(let digest) = question, peers[index].placement.digest == digest,
+            let slots = bytes.withUnsafeBytes({ try? PageReader.claim($0).slots })
+        {
+            step(index, .missed(slots))
+        }
+        return bytes.withUnsafeBytes { bytes in
             switch question {
-            case .claim(let digest):
-                guard peers[index].placement.digest == digest, let slots = try? PageReader.claim(bytes) else { return nil }
-                return PageWriter.claimAnswer(peers[index].machine.answer(to: slots), floors: [])
+            case .claim(let digest), .missed(let digest):
+                guard peers[index].placement.digest == digest, let slots = try? PageReader.claim(bytes).slots else { return nil }
+                return PageWriter.claimAnswer(peers[index].machine.answer(to: slots, of: peers[asker].id), floors: [])
             case .pull, .repair:
                 guard let pull = try? PageReader.pull(bytes) else { return nil }
                 return peers[index].store.page(pull, now: tick(index)) { _ in Array("c".utf8) }
@@ -337,7 +353,7 @@ package struct SimulatedReplicas {
         var shipped: [(Int, Stamp, Int?)] = []
         bytes?.withUnsafeBytes { bytes in
             switch question {
-            case .claim: if let answer = try? PageReader.claimAnswer(bytes, floor: { _, _ in }) { result = .claimed(answer) }
+            case .claim, .missed: if let answer = try? PageReader.claimAnswer(bytes, floor: { _, _ in }) { result = .claimed(answer) }
             case .pull(let pull, let isDoubtful):
                 if let page = try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, context) {
                     figures.pages += 1
@@ -358,7 +374,7 @@ package struct SimulatedReplicas {
         for (key, stamp, row) in shipped { send(index, other, .apply(key: key, stamp, row: row)) }
         if bytes == nil {
             switch question {
-            case .claim: result = .disagrees
+            case .claim, .missed: result = .disagrees
             case .pull: result = .notHeld
             case .compare, .repair: break
             }

@@ -53,9 +53,11 @@ struct SlotsFuzz {
         case 3, 4, 5: answerVoter(&random, mine, other)
         case 6: askSeal(&random)
         case 7:
-            let slots = changed(PageWriter.claim(drawSlots(&random)), &random) { try? PageReader.claim($0) }
-            if let slots {
-                let answer = replica.answer(to: slots)
+            let claim = PageWriter.claim(drawSlots(&random), isMissed: random.next() % 4 == 0)
+            let slots = changed(claim, &random) { try? PageReader.claim($0) }
+            if let (slots, isMissed) = slots {
+                if isMissed { handle(ReplicaMachine.Input.missed(slots)) }
+                let answer = replica.answer(to: slots, of: Self.peers[1])
                 require(answer.complete.count + answer.partial.count <= slots.count, "more than was asked for")
             }
         case 8:
@@ -113,10 +115,11 @@ struct SlotsFuzz {
         let (id, question) = replicaCalls.remove(at: Int(random.next() % UInt64(replicaCalls.count)))
         var answer = ReplicaMachine.Answer.none
         switch question {
-        case .claim(let slots, _):
+        case .claim(let slots, _), .missed(let slots, _):
             let owned = Ownership(since: random.next(), slots: drawSlots(&random))
             let told = ClaimAnswer(
-                complete: random.next() % 2 == 0 ? slots : drawSlots(&random), partial: drawSlots(&random), owned: [owned])
+                complete: random.next() % 2 == 0 ? slots : drawSlots(&random), partial: drawSlots(&random), owned: [owned],
+                missed: [MissedWrites(peer: Self.peers[Int(random.next() % 3)], slots: drawSlots(&random))])
             let bytes = PageWriter.claimAnswer(told, floors: [(Contents.name, Contents.stamp(&random))])
             if let read = changed(bytes, &random, { try? PageReader.claimAnswer($0) { _, _ in } }) { answer = .claimed(read) }
             if random.next() % 8 == 0 { answer = .disagrees }

@@ -29,6 +29,19 @@ import Testing
         progress.beginRound(clock: 40)
         #expect(progress.through == 30 && progress.copiesOfRound == nil, "nothing was written")
     }
+
+    @Test func whatIsOnItsWayToAHolderIsThatOfBothRounds() throws {
+        var progress = CopyProgress()
+        let slots = try (3...5).map { try slot($0) }
+        for slot in slots {
+            progress.ended(progress.began(), slot: slot, sentTo: [holder])
+            progress.beginRound(clock: 10)
+        }
+        #expect(progress.slots(sentTo: holder) == SlotSet(slots))
+        #expect(progress.slots(sentTo: PeerID(high: 2, low: 2)).isEmpty)
+        progress.endRound(isComplete: true)
+        #expect(progress.slots(sentTo: holder) == SlotSet(slots[1...]))
+    }
 }
 
 @Suite struct CallerJournalTests {

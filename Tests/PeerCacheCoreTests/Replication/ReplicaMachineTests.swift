@@ -4,10 +4,10 @@ import Testing
 /// Directed schedules for the machine alone: what others answer is what the test says.
 @Suite struct ReplicaMachineTests {
     private static func peer(_ number: UInt64) -> PeerID { PeerID(high: number, low: number) }
-    private let me = Self.peer(1), other = Self.peer(2), third = Self.peer(3)
+    let me = Self.peer(1), other = Self.peer(2), third = Self.peer(3)
 
     /// A machine, its time, and what it wants to have done.
-    private struct Bench {
+    struct Bench {
         var machine: ReplicaMachine
         var effects: [ReplicaMachine.Effect] = []
         var now: Int64 = 0
@@ -26,15 +26,15 @@ import Testing
         }
     }
 
-    private func placement(_ peers: [PeerID], digest: UInt64) throws -> Placement {
+    func placement(_ peers: [PeerID], digest: UInt64) throws -> Placement {
         try Placement.build(members: peers.map { PlacementMember(id: $0) }, digest: digest, ranks: 7)
     }
 
-    private func slots(of peer: PeerID, _ placement: Placement) -> SlotSet {
+    func slots(of peer: PeerID, _ placement: Placement) -> SlotSet {
         SlotSet((0..<Slot.count).compactMap(Slot.init(index:)).filter { placement.owner(of: $0) == peer })
     }
 
-    private func claimed(_ question: ReplicaMachine.Question) -> SlotSet? { if case .claim(let slots, _) = question { slots } else { nil } }
+    func claimed(_ question: ReplicaMachine.Question) -> SlotSet? { if case .claim(let slots, _) = question { slots } else { nil } }
 
     /// What a former owner said under an earlier placement says nothing of the slots claimed since.
     @Test func aLateAnswerToAnEarlierClaimDoesNotCount() throws {
@@ -113,7 +113,7 @@ import Testing
             let slots = try #require(claimed(call.question))
             bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots, owned: [Ownership(since: 5, slots: slots)]))))
         }
-        let answer = bench.machine.answer(to: mine)
+        let answer = bench.machine.answer(to: mine, of: other)
         #expect(answer.complete.isEmpty && answer.partial == mine)
         #expect(answer.owned.map(\.slots) == [mine] && answer.owned.allSatisfy { $0.since > 5 })
     }
@@ -129,7 +129,7 @@ import Testing
             }
         }
         let mine = slots(of: me, two)
-        #expect(bench.machine.answer(to: mine).owned.reduce(into: SlotSet()) { $0.formUnion($1.slots) } == mine)
+        #expect(bench.machine.answer(to: mine, of: other).owned.reduce(into: SlotSet()) { $0.formUnion($1.slots) } == mine)
     }
 
     /// What a source says of the rest says nothing of slots that it was given after it was asked.
@@ -292,10 +292,10 @@ import Testing
 }
 
 extension [ReplicaMachine.Effect] {
-    fileprivate var calls: [ReplicaMachine.CallID] { compactMap { if case .call(let id, _, _) = $0 { id } else { nil } } }
+    var calls: [ReplicaMachine.CallID] { compactMap { if case .call(let id, _, _) = $0 { id } else { nil } } }
 
     /// What was said last of each slot.
-    fileprivate var servings: [Slot: Serving] {
+    var servings: [Slot: Serving] {
         reduce(into: [:]) { if case .serve(let slot, let serving) = $1 { $0[slot] = serving } }
     }
 }
