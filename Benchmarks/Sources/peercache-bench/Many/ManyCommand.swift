@@ -8,15 +8,15 @@ struct ManyCommand: AsyncParsableCommand {
         commandName: "many",
         abstract: "getMany of keys that one other peer owns, next to redis-benchmark's MGET of as many in one connection.",
         discussion: """
-            keys: keys per second of all callers together. A caller has one call under way; redis-benchmark has a connection per caller. A \
-            call of ours has keys that follow each other in the list, from a random one on; one of redis-benchmark random ones.
+            keys: keys per second of all callers together. A caller has one call under way; ours share one connection, redis-benchmark has one \
+            per caller. A call of ours has keys that follow each other in the list, from a random one on; one of redis-benchmark random ones.
             """)
 
     @Flag(help: "Print one JSON object per figure and line.") var json = false
     @Option(help: "Turns of ours and theirs; the figures are medians.") var rounds = 5
     @Option(help: "Seconds per figure and turn.") var seconds = 1.0
     @Option(help: "Keys of a call, separated by commas.") var sizes = "10,100"
-    @Option(help: "Concurrent callers, separated by commas.") var callers = "1,8"
+    @Option(help: "Concurrent callers, separated by commas.") var callers = "1,8,32"
     @Option(help: "Bytes of a value.") var valueBytes = 100
     @Option(help: "Keys.") var keys = 10_000
     @Option(help: "Folder with what Benchmarks/Peers/build makes.") var peers = PeerProgram.folder
