@@ -205,13 +205,17 @@ extension CacheCore {
     }
 
     private func confirms(_ holder: PeerID, _ key: [UInt8], _ content: Content, _ stamp: Stamp, _ patience: Duration) async -> Bool {
-        guard case .success(let response) = await send(.apply, key, content, stamp: stamp, to: holder, patience: patience) else {
-            peer.replicator.missed(hash(key), by: holder)
-            return false
+        switch await send(.apply, key, content, stamp: stamp, to: holder, patience: patience) {
+        case .success(let response):
+            if response.status == .ok || response.status == .superseded { return true }
+            // With ``ResponseStatus/forgotten`` it holds nothing that the write would replace.
+            if response.status != .forgotten { peer.replicator.missed(hash(key), by: holder) }
+        case .failure(.cancelled), .failure(.timedOut):
+            // It was sent, and small messages keep their order; chunks do not.
+            if content.large == nil { peer.safety.sent(hash(key), to: holder) } else { peer.replicator.missed(hash(key), by: holder) }
+        case .failure: peer.replicator.missed(hash(key), by: holder)
         }
-        let isConfirmed = response.status == .ok || response.status == .superseded
-        if !isConfirmed { peer.replicator.missed(hash(key), by: holder) }
-        return isConfirmed
+        return false
     }
 
     private func send(

@@ -15,11 +15,11 @@ extension RequestServer {
         if cache.options.ackedBy == 1 {
             let side = peer.safety.began()
             guard let written = cache.storeOwned(key, hash, content) else {
-                peer.safety.ended(side, hash, sentTo: [])
+                peer.safety.ended(side)
                 return refuse(request, .notOwner, connection)
             }
             guard written.isStored else {
-                peer.safety.ended(side, hash, sentTo: [])
+                peer.safety.ended(side)
                 return connection.respond(id: id, .superseded, stamp: written.stamp)
             }
             sendCopies(cache, content, key, hash, written.stamp, side)
@@ -48,12 +48,13 @@ extension RequestServer {
             let isStarted = peer.tasks.start {
                 let patience = self.peer.configuration.requestTimeout
                 _ = await cache.confirmed(by: holders.count, of: holders, key, content, stamp, within: patience)
-                self.peer.safety.ended(side, hash, sentTo: [])
+                self.peer.safety.ended(side)
             }
             if isStarted != nil { return }
         }
+        peer.safety.sends(side, hash, to: holders)
         cache.sendCopies(content, key, hash, stamp)
-        peer.safety.ended(side, hash, sentTo: holders)
+        peer.safety.ended(side)
     }
 
     func removeOlder(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {

@@ -32,9 +32,21 @@ final class WriteSafety: Sendable {
     /// A write begins whose caller may keep a journal. Before its stamp is minted.
     func began() -> Int { progress.withLock { $0.began() } }
 
+    /// Before copies are sent.
     /// - Parameter side: from ``began()``.
-    func ended(_ side: Int, _ hash: UInt64, sentTo holders: [PeerID]) {
-        progress.withLock { $0.ended(side, slot: Slot(hash: hash), sentTo: holders) }
+    func sends(_ side: Int, _ hash: UInt64, to holders: [PeerID]) {
+        progress.withLock { $0.sends(side, slot: Slot(hash: hash), to: holders) }
+    }
+
+    func ended(_ side: Int) { progress.withLock { $0.ended(side) } }
+
+    /// A copy was sent, and nobody waits for its answer any more: the next round finds out whether it arrived.
+    func sent(_ hash: UInt64, to holder: PeerID) {
+        progress.withLock { progress in
+            let side = progress.began()
+            progress.sends(side, slot: Slot(hash: hash), to: [holder])
+            progress.ended(side)
+        }
     }
 
     /// The connection to a holder broke, and with it what was on its way.

@@ -15,17 +15,19 @@ package struct CopyProgress: Sendable {
     package init() {}
 
     /// A write begins; its stamp is minted after this.
-    /// - Returns: for ``ended(_:slot:sentTo:)``, which must follow.
+    /// - Returns: for ``sends(_:slot:to:)``, and for ``ended(_:)``, which must follow.
     package mutating func began() -> Int {
         writers[side] += 1
         return side
     }
 
-    /// The write's copies are on their way, in order before whatever is sent to the holders from now on.
-    package mutating func ended(_ side: Int, slot: Slot, sentTo holders: [PeerID]) {
-        writers[side] -= 1
+    /// Copies of the write are about to be sent: a connection that breaks from now on may take them along.
+    package mutating func sends(_ side: Int, slot: Slot, to holders: [PeerID]) {
         for holder in holders { copies[side][holder, default: SlotSet()].insert(slot) }
     }
+
+    /// The write's copies are on their way, in order before whatever is sent to the holders from now on.
+    package mutating func ended(_ side: Int) { writers[side] -= 1 }
 
     /// Begins a round unless one is under way or nothing was written. `clock` was minted just now: later writes have higher stamps.
     package mutating func beginRound(clock: UInt64) {

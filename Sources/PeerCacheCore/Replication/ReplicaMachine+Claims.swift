@@ -65,7 +65,7 @@ extension ReplicaMachine {
     }
 
     mutating func advanceClaim(_ effects: inout [Effect]) {
-        guard var claim else { return }
+        guard var claim else { return claimLacking(&effects) }
         let isOver = now - claim.since >= configuration.claimFor
         claim.waiting.removeAll { peer, _ in !present.contains(peer) }
         if isOver, !claim.waiting.isEmpty {
@@ -81,16 +81,15 @@ extension ReplicaMachine {
         guard isComplete || (now - claim.since >= configuration.claimTimeout && !claim.isSettled) else { return }
         self.claim?.isSettled = true
         for slot in claim.slots.slots { settle(slot, isLast: isComplete, isUnanswered: claim.isUnanswered, &effects) }
-        guard isComplete else { return }
-        self.claim = nil
-        claimDoubted(&effects)
+        if isComplete { self.claim = nil }
     }
 
     /// The former owners have answered, or had the time to.
     private mutating func settle(_ slot: Slot, isLast: Bool, isUnanswered: Bool, _ effects: inout [Effect]) {
         let wasClaiming = claiming.contains(slot)
         claiming.remove(slot)
-        if isWaiting(slot) { chooseSources(slot, isLast: isLast, isUnanswered: isUnanswered, &effects) }
+        // Answers of before this peer heard that it missed something do not say who has that.
+        if isWaiting(slot), !toClaim.contains(slot) { chooseSources(slot, isLast: isLast, isUnanswered: isUnanswered, &effects) }
         if wasClaiming {
             effects.append(.serve(slot, serving(slot)))
             // From now on it takes writes, whatever it still has to fetch.

@@ -35,14 +35,15 @@ extension ReplicaMachine {
         guard !missed.isEmpty, tellAt.map({ $0 <= now }) ?? true else { return }
         tellAt = now + configuration.retryAfter
         for peer in missed.keys {
-            let slots = SlotSet((missed[peer]?.slots ?? []).filter { placement.peers(of: $0, copies: copiesMax).contains(peer) })
+            // Also one that is no copy any more: it may be asked for what it still keeps.
+            guard let slots = missed[peer] else { continue }
             missed[peer] = nil
-            if !slots.isEmpty { _ = ask(.missed(slots, placement: placement.digest), .missed(peer, slots), peer, &effects) }
+            _ = ask(.missed(slots, placement: placement.digest), .missed(peer, slots), peer, &effects)
         }
     }
 
     mutating func missesTold(to peer: PeerID, _ slots: SlotSet, _ answer: Answer) {
-        if case .claimed = answer { return }
+        if case .claimed = answer { return tellsAnswered += 1 }
         for slot in slots.slots { markDirty(slot, at: peer) }
     }
 
@@ -52,7 +53,6 @@ extension ReplicaMachine {
     mutating func heardOfMisses(_ slots: SlotSet, _ effects: inout [Effect]) {
         doubt(slots, &effects)
         toClaim.formUnion(slots.intersection(wanted))
-        if claim == nil { claimDoubted(&effects) }
     }
 
     /// A former owner says with its answer to a claim which copies missed something.
@@ -64,20 +64,29 @@ extension ReplicaMachine {
 
     /// What is held of these slots may be outdated, and what was fetched of them does not count.
     private mutating func doubt(_ slots: SlotSet, _ effects: inout [Effect]) {
-        let slots = slots.intersection(wanted)
-        sources.updateAll { _, source in source.remove(slots) }
+        let calls = calls
+        sources.updateAll { _, source in
+            // Pages of other slots go on: a source may be asked for many.
+            var keepsCall = false
+            if let id = source.call, case .pull(_, let request) = calls[id] { keepsCall = !request.slots.contains { slots.contains($0) } }
+            source.remove(slots, keepsCall: keepsCall)
+        }
         for slot in slots.slots where contents[slot.index] != .absent {
             sourcesLeft[slot.index] = 0
             contents[slot.index] = .regaining
+            lacking.insert(slot)
             gatheringSince[slot.index] = now.hlc
             effects.append(.serve(slot, serving(slot)))
         }
     }
 
-    /// One claim after another: those that come now do not hold up the one that is under way.
-    mutating func claimDoubted(_ effects: inout [Effect]) {
-        let slots = toClaim
+    /// One claim after another, and not for each of many misses: those that come now do not hold up what is under way.
+    mutating func claimLacking(_ effects: inout [Effect]) {
+        guard !toClaim.isEmpty, claimLackingAt.map({ $0 <= now }) ?? true else { return }
+        claimLackingAt = now + configuration.retryAfter
+        let slots = toClaim.intersection(wanted)
         toClaim = SlotSet()
         beginClaim(slots, &effects)
+        if claim != nil { advanceClaim(&effects) }
     }
 }

@@ -37,9 +37,10 @@ extension ReplicaMachine {
                 if contents[index] == .absent { effects.append(.adopt(slot)) }
                 // Entries of before, without what was written elsewhere meanwhile.
                 gatheringSince[index] = now.hlc
-                contents[index] = isAlone ? .complete : contents[index] == .absent ? .gaining : .regaining
+                let isWhole = isAlone && !lacking.contains(slot)
+                contents[index] = isWhole ? .complete : contents[index] == .absent ? .gaining : .regaining
                 release(slot)
-                if !isAlone { claimed.insert(slot) }
+                if !isWhole { claimed.insert(slot) }
             }
             if leaves || (old == 0 && new != 0), contents[index] != .absent {
                 if new >= copiesMax { stopFetching(slot) }

@@ -16,7 +16,7 @@ extension ReplicaMachine {
         merged.remove(slot)
         if chosen.isEmpty {
             // All say that they have nothing: what is here is all there is.
-            if isLast, !isUnanswered { merged.insert(slot) }
+            if isLast, !isUnanswered, !lacking.contains(slot) { merged.insert(slot) }
             if isLast { complete(slot, &effects) }
             return
         }
@@ -37,19 +37,20 @@ extension ReplicaMachine {
     }
 
     mutating func pulled(_ id: CallID, from peer: PeerID, _ request: PullRequest, _ answer: Answer, _ effects: inout [Effect]) {
+        if case .pulled(_, _, let bytes) = answer { allowance -= bytes }
         guard sources[peer]?.call == id else { return }
         sources.change(peer) { $0.call = nil }
         if case .notHeld = answer, let slot = request.slots.first { return lacks(slot, peer, &effects) }
-        guard case .pulled(let count, let next, let bytes) = answer, count > 0 || next > request.bucket, count <= request.slots.count else {
+        guard case .pulled(let count, let next, _) = answer, count > 0 || next > request.bucket, count <= request.slots.count else {
             sources.change(peer) { $0.retryAt = now + configuration.retryAfter }
             return
         }
-        allowance -= bytes
         sources.change(peer) { source in
             source.finish(request.slots, count: count, next: next)
         }
         for slot in request.slots.prefix(count) {
-            merged.insert(slot)
+            // Who does not hold all may lack the same.
+            if !lacking.contains(slot) || known[peer]?.complete.contains(slot) == true { merged.insert(slot) }
             sourceIsDone(slot, &effects)
         }
     }
@@ -66,6 +67,7 @@ extension ReplicaMachine {
             effects.append(.drop(slot, olderThan: gatheringSince[slot.index]))
         }
         contents[slot.index] = .complete
+        lacking.remove(slot)
         effects.append(.serve(slot, serving(slot)))
         checkCopies(of: slot)
     }
@@ -207,7 +209,8 @@ extension ReplicaMachine {
             }
         }
         for (owner, slots) in zip(slots.keys, slots.values) {
-            _ = ask(.claim(slots, placement: placement.digest), .status(owner, placement: placement.digest), owner, &effects)
+            let call = Call.status(owner, placement: placement.digest, tells: tellsAnswered)
+            _ = ask(.claim(slots, placement: placement.digest), call, owner, &effects)
         }
     }
 
@@ -228,6 +231,7 @@ extension ReplicaMachine {
             effects.append(.release(slot, rank: rank))
         } else {
             contents[slot.index] = .absent
+            lacking.remove(slot)
             effects.append(.forget(slot))
         }
     }

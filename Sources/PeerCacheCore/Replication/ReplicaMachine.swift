@@ -60,8 +60,13 @@ package struct ReplicaMachine: Sendable {
     /// Holders that are to be told that they missed a write of these slots.
     var missed = SortedMap<PeerID, SlotSet>()
     var tellAt: Instant?
-    /// Slots of which this peer missed a write, to be claimed when the claim under way is over.
+    /// How many times a holder has said that it knows.
+    var tellsAnswered = 0
+    /// Slots of which this peer missed a write, until it has what somebody holds who has all of it.
+    var lacking = SlotSet()
+    /// Those of them that are to be claimed when the claim under way is over.
     var toClaim = SlotSet()
+    var claimLackingAt: Instant?
 
     // Repair.
     /// Holders and the slots that are to be compared with theirs.
@@ -120,6 +125,8 @@ package struct ReplicaMachine: Sendable {
         for slot in slots.slots {
             switch contents[slot.index] {
             case .absent: break
+            // What it lacks is told by nobody's page; but what it wrote as owner is nowhere else perhaps.
+            case .regaining where lacking.contains(slot) && !owned.contains { $0.slots.contains(slot) }: break
             case .gaining, .regaining: answer.partial.insert(slot)
             case .complete: answer.complete.insert(slot)
             }
@@ -169,13 +176,15 @@ package struct ReplicaMachine: Sendable {
     package var dirtyCount: Int { untold.values.reduce(0) { $0 + $1.count } }
 
     /// Something is under way that wants ticks every few milliseconds.
-    package var isBusy: Bool { claim != nil || !sources.isEmpty || owedCount > 0 || !unneeded.isEmpty || !suspects.isEmpty }
+    package var isBusy: Bool {
+        claim != nil || !toClaim.isEmpty || !sources.isEmpty || owedCount > 0 || !unneeded.isEmpty || !suspects.isEmpty
+    }
 
     // MARK: Calls
 
     enum Call: Sendable {
         case claim(PeerID)
-        case status(PeerID, placement: UInt64)
+        case status(PeerID, placement: UInt64, tells: Int)
         case pull(PeerID, PullRequest)
         case rest(PeerID, SlotSet)
         case compare(PeerID, [BucketIndex], isSecond: Bool)
@@ -193,7 +202,9 @@ package struct ReplicaMachine: Sendable {
     private mutating func answered(_ id: CallID, _ answer: Answer, _ effects: inout [Effect]) {
         switch calls.removeValue(forKey: id) {
         case .claim(let peer): claimAnswered(id, by: peer, answer, &effects)
-        case .status(let peer, let digest): if digest == placement.digest { ownerAnswered(peer, answer) }
+        case .status(let peer, let digest, let tells):
+            // Asked before a holder knew what it missed, and answered after that, it may say that it holds all.
+            if digest == placement.digest, tells == tellsAnswered { ownerAnswered(peer, answer) }
         case .pull(let peer, let request): pulled(id, from: peer, request, answer, &effects)
         case .rest(let peer, let slots): restAnswered(id, by: peer, slots, answer, &effects)
         case .compare(let peer, let buckets, let isSecond): compared(buckets, with: peer, isSecond: isSecond, answer)

@@ -22,11 +22,12 @@ struct SlotQueue: Sendable {
     }
 
     /// O(slots that wait).
-    mutating func remove(_ gone: SlotSet) {
+    /// - Parameter keepsCall: what is under way is not about any of them.
+    mutating func remove(_ gone: SlotSet, keepsCall: Bool = false) {
         guard let next = rest.first, rest.contains(where: { gone.contains($0) }) else { return }
         (slots, first) = (rest.filter { !gone.contains($0) }, 0)
         if gone.contains(next) { bucket = 0 }
-        call = nil  // as above
+        if !keepsCall { call = nil }  // as above
     }
 
     /// The first `count` of these slots are done, and `next` is where the one behind them goes on. Some may have been removed meanwhile.

@@ -48,16 +48,6 @@ extension ReplicaMachineTests {
         #expect(tells(&bench).map(\.slots) == [SlotSet([slot])])
     }
 
-    /// Whoever holds no copy any more has nothing to fetch.
-    @Test func whoHoldsNoCopyIsNotTold() throws {
-        let three = try placement([me, other, third], digest: 1), mine = slots(of: me, three)
-        let without = try #require(mine.slots.first { !three.peers(of: $0, copies: 2).contains(other) })
-        var bench = settled(three, copies: 2)
-        bench.machine.markDirty(without, at: other)
-        bench.handle(.tick, after: 1_000)
-        #expect(tells(&bench).isEmpty && bench.machine.dirtyCount == 0)
-    }
-
     /// A copy that is told takes what it holds for doubtful and fetches it anew; also if it was being fetched when it was told.
     @Test(arguments: [false, true]) func whoeverIsToldFetchesAnew(isGathering: Bool) throws {
         let two = try placement([me, other], digest: 1), theirs = slots(of: other, two), told = SlotSet(theirs.slots.prefix(2))
@@ -94,6 +84,70 @@ extension ReplicaMachineTests {
             bench.handle(.tick, after: 10)
         }
         #expect(fetched == told && bench.machine.unsettledCount == 0)
+    }
+
+    /// The owner told it, and was gone before anything could be fetched: nobody else has what was written, and what is held may be older.
+    /// Once that was taken for all there is; or for what another one has that lacks it as well.
+    @Test(arguments: [false, true]) func whatNobodyCanSayAnyMoreIsDropped(isThirdPartial: Bool) throws {
+        let three = try placement([me, other, third], digest: 1), two = try placement([me, third], digest: 2)
+        var bench = settled(three, copies: 3)
+        let slot = try #require(slots(of: other, three).slots.first)
+        bench.handle(.missed(SlotSet([slot])))
+        bench.effects = []
+        bench.handle(.placement(two, present: [third], copies: [3]))
+        for _ in 0..<Slot.count where bench.machine.unsettledCount > 0 {
+            for effect in bench.effects {
+                if case .drop(let dropped, _) = effect { #expect(dropped == slot) }
+            }
+            for call in bench.takeCalls() {
+                switch call.question {
+                case .claim: bench.handle(.answered(call.id, .claimed(ClaimAnswer(partial: isThirdPartial ? SlotSet([slot]) : SlotSet()))))
+                case .pull: bench.handle(.answered(call.id, .pulled(slots: 1, next: 0, bytes: 1)))
+                default: break
+                }
+            }
+            if bench.effects.contains(where: { if case .drop(slot, _) = $0 { true } else { false } }) { return }
+            bench.handle(.tick, after: 10)
+        }
+        Issue.record("nothing was dropped")
+    }
+
+    /// Once it stayed doubtful for ever when it was told during a claim that ended with the peer it waited for.
+    @Test func whatIsToldDuringAClaimIsClaimedAfterIt() throws {
+        let three = try placement([me, other, third], digest: 1), two = try placement([me, other], digest: 2)
+        var bench = settled(three, copies: 2)
+        bench.handle(.placement(two, present: [other, third], copies: [2]))
+        // `third` is silent.
+        for call in bench.takeCalls() where call.peer == other {
+            if let slots = claimed(call.question) { bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots)))) }
+        }
+        let slot = try #require(slots(of: other, three).slots.first { two.owner(of: $0) == other })
+        bench.handle(.missed(SlotSet([slot])))
+        bench.handle(.placement(two, present: [other], copies: [2]))
+        var asked = SlotSet()
+        for _ in 0..<Slot.count where bench.machine.unsettledCount > 0 {
+            for call in bench.takeCalls() {
+                switch call.question {
+                case .claim(let slots, _):
+                    asked.formUnion(slots)
+                    bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots))))
+                case .pull(let request, _): bench.handle(.answered(call.id, .pulled(slots: request.slots.count, next: 0, bytes: 1)))
+                default: break
+                }
+            }
+            bench.handle(.tick, after: 100)
+        }
+        #expect(asked.contains(slot) && bench.machine.unsettledCount == 0)
+    }
+
+    /// What a copy holds of a slot that it lacks something of is no other's source.
+    @Test func whoLacksSomethingIsNoSource() throws {
+        let three = try placement([me, other, third], digest: 1), slot = try #require(slots(of: other, three).slots.first)
+        var bench = settled(three, copies: 3)
+        #expect(bench.machine.answer(to: SlotSet([slot]), of: third).complete.contains(slot))
+        bench.handle(.missed(SlotSet([slot])))
+        let answer = bench.machine.answer(to: SlotSet([slot]), of: third)
+        #expect(answer.complete.isEmpty && answer.partial.isEmpty)
     }
 
     /// Once it answered with what it had.
