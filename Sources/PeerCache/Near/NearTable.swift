@@ -76,6 +76,7 @@ struct NearTable {
     @inline(__always)
     func find(hash: UInt64, cache: UInt16, key: UnsafeRawBufferPointer, isUndisturbed: () -> Bool) -> Look {
         let tag = hash & 0xFFFF_FFFF, mask = mask, slots = slots
+        let name = NearRecord.Name(cache: cache, key: key)
         var at = Int(truncatingIfNeeded: tag) & mask
         for _ in 0..<Self.probesMax {
             let slot = slots[at].load(ordering: .relaxed)
@@ -92,7 +93,7 @@ struct NearTable {
                     )
                     // Before the key's address is followed.
                     guard isUndisturbed() else { return .disturbed }
-                    if NearRecord.matches(tail, cache: cache, key: key) {
+                    if name.isEqual(tail) {
                         return .found(position: position, object: object, lifetime: lifetime, clock: clock, mark: marks + position)
                     }
                 }

@@ -36,6 +36,23 @@ import Testing
         #expect(near.invalidate(key, upTo: 9, hash: hash) && near.get(key, hash: hash) == nil && near.get(other, hash: hash) == 2)
     }
 
+    /// Of short keys every byte counts, wherever the record keeps it.
+    @Test func keysThatDifferInOneByteAreTwoKeys() {
+        for length in 1...24 {
+            let near = Near(), bytes = (0..<length).map { UInt8(97 + $0) }
+            let key = String(decoding: bytes, as: UTF8.self), hash = Near.hash(key)
+            #expect(near.insert(key, 1, hash: hash) == .stored && near.get(key, hash: hash) == 1)
+            for position in 0..<length {
+                var other = bytes
+                other[position] = 33
+                #expect(near.get(String(decoding: other, as: UTF8.self), hash: hash) == nil, "length \(length), byte \(position)")
+            }
+            for other in [bytes.dropLast(), bytes + [0]] {
+                #expect(near.get(String(decoding: other, as: UTF8.self), hash: hash) == nil, "length \(length)")
+            }
+        }
+    }
+
     @Test func whatCannotBeStoredStillReplacesTheOlderCopy() {
         let near = Near(entries: 10, cost: 8000)
         near.insert("k", 1, stamp: 1)
