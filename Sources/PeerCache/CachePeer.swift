@@ -235,7 +235,10 @@ public final class CachePeer: Service, Sendable {
         transport.leave()
         let deadline = ClusterClock.monotonicNanoseconds &+ core.configuration.handOverTimeout.nanosecondsSaturating
         try? await Task.sleep(for: core.configuration.leaveGrace)
-        while core.replicator.owedToOthers > 0, ClusterClock.monotonicNanoseconds < deadline, !Task.isCancelled {
+        // Where all others have left or are leaving, too, there is nobody to hand over to.
+        while core.replicator.owedToOthers > 0, !core.table.routing.placement.isEmpty, ClusterClock.monotonicNanoseconds < deadline,
+            !Task.isCancelled
+        {
             try? await Task.sleep(for: .milliseconds(10))
         }
         core.loaders.stop()

@@ -4,6 +4,8 @@ internal import PeerCacheCore
 internal import PeerCacheTransport
 
 extension CacheCore {
+    static let observerAlone = "this observer has found no peer of the cluster: check `discovery`"
+
     /// Finds the value of a key: own store, owner, other holders, loader. Nil: the key has no value.
     ///
     /// - Throws: the loader's own error when it ran here; otherwise `PeerCacheError`; `CancellationError`.
@@ -26,7 +28,7 @@ extension CacheCore {
             let routing = peer.table.routing
             guard let owner = routing.owner(hash) else {
                 if peer.isObserver, loader == nil {
-                    throw PeerCacheError(.peerUnreachable, "this observer has found no peer of the cluster: check `discovery`")
+                    throw PeerCacheError(.peerUnreachable, Self.observerAlone)
                 }
                 return try await loadHere(key, hash)
             }

@@ -41,7 +41,9 @@ extension CacheCore {
             let routing = peer.table.routing
             guard let owner = routing.owner(hash) else {
                 throw PeerCacheError(
-                    isAmbiguous ? .indeterminate : .peerUnreachable, "no peer holds slots: all have weight 0, or this one joins again")
+                    isAmbiguous ? .indeterminate : .peerUnreachable,
+                    peer.isObserver
+                        ? Self.observerAlone : "no peer holds slots: all have weight 0 or are leaving, or this one joins again")
             }
             if owner == routing.me {
                 guard try await peer.settled(hash) else {

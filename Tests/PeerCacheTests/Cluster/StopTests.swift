@@ -1,5 +1,6 @@
 import PeerCacheCore
 import PeerCache
+import ServiceLifecycle
 import Testing
 
 /// The end of a peer ends what waits for it.
@@ -21,5 +22,29 @@ import Testing
         // Nor does anybody join it now.
         try await expectError(.shuttingDown) { _ = try await cache.get(1) }
         stuck.withLock { $0?.resume() }
+    }
+
+    /// Who leaves has nothing to wait for when all others leave, too: the whole cluster stops, and `handOverTimeout` would be in vain.
+    @Test(arguments: [2, 3]) func aClusterThatStopsAsAWholeDoesNotWaitForSuccessors(count: Int) async throws {
+        func configuration(_ seeds: [String]) -> CachePeerConfiguration {
+            testConfiguration(seeds: seeds) { $0.handOverTimeout = .seconds(600) }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            var peers: [CachePeer] = [], groups: [ServiceGroup] = []
+            for _ in 0..<count {
+                let peer = try CachePeer(configuration: configuration(peers.compactMap(\.address)))
+                let group = ServiceGroup(services: [peer], logger: testConfiguration().logger)
+                tasks.addTask { try await group.run() }
+                try await eventually("it listens") { peer.address != nil }
+                peers.append(peer)
+                groups.append(group)
+            }
+            try await eventually("all know all") { peers.allSatisfy { $0.snapshot().memberCount == count && $0.readiness.isReady } }
+            let caches = peers.map { $0.cache("c", key: Int.self, value: String.self) }
+            for key in 0..<100 { try await caches[0].set(key, "value") }
+            for group in groups { await group.triggerGracefulShutdown() }
+            // Within the suite's minute.
+            try await tasks.waitForAll()
+        }
     }
 }
