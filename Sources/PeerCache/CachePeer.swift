@@ -104,8 +104,8 @@ public final class CachePeer: Service, Sendable {
     }
 
     /// Runs the peer: listens, joins the cluster, answers. Returns after graceful shutdown, during which it tells the others that it leaves,
-    /// still answers for `leaveGrace`, and waits for at most `handOverTimeout` until its successors have what only it holds; a cancelled task
-    /// makes it leave at once. A peer runs once.
+    /// still answers for `leaveGrace`, and waits for at most `handOverTimeout` until its successors have what only it holds, or three
+    /// seconds when all others leave, too; a cancelled task makes it leave at once. A peer runs once.
     ///
     /// - Throws: `.addressUnavailable` with the system's error; `.invalidConfiguration` of a cache registered before; `.alreadyRunning`;
     ///   `.duplicateIdentity` when other processes have taken its ids again and again.
@@ -229,16 +229,22 @@ public final class CachePeer: Service, Sendable {
         }
     }
 
+    /// So long nobody must be left to hand over to before a leaving peer gives up: others may be about to start.
+    private static let nobodyLeftNanoseconds: Int64 = 3_000_000_000
+
     /// The others stop placing keys here and fetch what they lack, requests under way are answered, then everything ends.
     private func leave(_ transport: PeerTransport) async {
         core.setPhase(.stopping)
+        let others = transport.view?.placed.map(\.id).filter { $0 != core.me } ?? []
         transport.leave()
-        let deadline = ClusterClock.monotonicNanoseconds &+ core.configuration.handOverTimeout.nanosecondsSaturating
+        let began = ClusterClock.monotonicNanoseconds
+        let deadline = began &+ core.configuration.handOverTimeout.nanosecondsSaturating
+        var successorSeen = began
         try? await Task.sleep(for: core.configuration.leaveGrace)
-        // Where all others have left or are leaving, too, there is nobody to hand over to.
-        while core.replicator.owedToOthers > 0, !core.table.routing.placement.isEmpty, ClusterClock.monotonicNanoseconds < deadline,
-            !Task.isCancelled
-        {
+        while core.replicator.owedToOthers > 0, ClusterClock.monotonicNanoseconds < deadline, !Task.isCancelled {
+            let now = ClusterClock.monotonicNanoseconds
+            if Self.mayHaveSuccessor(transport.view, others) { successorSeen = now }
+            if now &- successorSeen > Self.nobodyLeftNanoseconds { break }
             try? await Task.sleep(for: .milliseconds(10))
         }
         core.loaders.stop()
@@ -246,6 +252,14 @@ public final class CachePeer: Service, Sendable {
         await transport.stop()
         core.connect(synchronize: nil, dial: nil, cachesChanged: nil)
         core.logger.info("cache peer has left", metadata: [LogKey.peer.rawValue: "\(core.me)"])
+    }
+
+    /// Whether somebody may still fetch what a leaving peer has. Not where all others left on purpose, too; one that is held for dead may
+    /// come back and ask.
+    /// - Parameter others: who was placed beside it when it began to leave.
+    static func mayHaveSuccessor(_ view: MembershipView?, _ others: [PeerID]) -> Bool {
+        guard let view, !view.placed.contains(where: { $0.id != view.me }) else { return true }
+        return others.contains { view.member($0)?.status.isPresent != true && view.member($0)?.status != .left }
     }
 
     private func followMembers(_ transport: PeerTransport) async {

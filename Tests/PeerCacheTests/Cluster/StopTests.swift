@@ -1,7 +1,8 @@
 import PeerCacheCore
-import PeerCache
 import ServiceLifecycle
 import Testing
+
+@testable import PeerCache
 
 /// The end of a peer ends what waits for it.
 @Suite(.timeLimit(.minutes(1))) struct StopTests {
@@ -46,5 +47,23 @@ import Testing
             // Within the suite's minute.
             try await tasks.waitForAll()
         }
+    }
+
+    /// Who is only held for dead may come back, and newcomers are successors like any other.
+    @Test func aLeavingPeerKnowsWhoMayStillFetch() {
+        let me = PeerID(high: 0, low: 1), other = PeerID(high: 0, low: 2), new = PeerID(high: 0, low: 3)
+        func mayHaveSuccessor(_ statuses: [PeerID: MemberStatus]) -> Bool {
+            let members = [me, other, new].compactMap { id in
+                statuses[id].map { Member(MemberRecord(id: id, address: PeerAddress(host: "127.0.0.1", port: 1)), status: $0) }
+            }
+            return CachePeer.mayHaveSuccessor(MembershipView(me: me, members: members, version: 1, digest: 0), [other])
+        }
+        for gone in [MemberStatus.leaving, .left] {
+            #expect(!mayHaveSuccessor([me: .leaving, other: gone]))
+            #expect(mayHaveSuccessor([me: .leaving, other: gone, new: .alive]))
+        }
+        for there in [MemberStatus.alive, .suspect, .dead] { #expect(mayHaveSuccessor([me: .leaving, other: there])) }
+        #expect(mayHaveSuccessor([me: .leaving]), "forgotten: nobody knows how it ended")
+        #expect(CachePeer.mayHaveSuccessor(nil, []))
     }
 }
