@@ -11,7 +11,7 @@ import WireSamples
 ///
 /// `PEERCACHE_HOSTILE_FRAMES` sets how many; setting it says as well that nothing else runs in this process, so memory is checked, too:
 /// `PEERCACHE_HOSTILE_FRAMES=100000 swift test -c release --filter Hostile`.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct HostileFrameTests {
+@Suite(.serialized, .timeLimit(.minutes(40))) struct HostileFrameTests {
     static let cluster = "hostile"
     /// Connections at a time: few beside other tests, which have deadlines.
     static let lanes = requested == nil ? 2 : 8
