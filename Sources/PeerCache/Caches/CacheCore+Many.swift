@@ -22,18 +22,47 @@ extension CacheCore {
         var token: NearStore.Token?
     }
 
+    /// A key that this peer owns and does not hold.
+    private struct Missing: Sendable {
+        let index: Int
+        let key: [UInt8]
+        let hash: UInt64
+    }
+
+    private enum Part: Sendable {
+        case batch(Batch, PeerResponse?)
+        case own(Missing, Found?)
+    }
+
+    /// Own keys that one call loads at a time; other owners load what is missing there meanwhile.
+    private static let ownLoadsMax = 64
+
     /// What is known of each of the keys; those that are left open are to be asked for alone.
     func findMany(_ keys: KeyList) async throws -> [ManyAnswer] {
         var answers = [ManyAnswer](repeating: .open, count: keys.count)
         if scheme != nil { return answers }
         var places: [NearPlace] = []
-        let batches = findOwn(keys, &answers, &places)
-        if batches.count == 1 {
+        let (batches, missing) = findOwn(keys, &answers, &places)
+        if batches.count == 1, missing.isEmpty {
             take(try await ask(batches[0]), batches[0], keys, places, &answers)
-        } else if batches.count > 1 {
-            try await withThrowingTaskGroup(of: (Batch, PeerResponse?).self) { group in
-                for batch in batches { group.addTask { (batch, try await self.ask(batch)) } }
-                for try await (batch, response) in group { take(response, batch, keys, places, &answers) }
+        } else if !batches.isEmpty || !missing.isEmpty {
+            try await withThrowingTaskGroup(of: Part.self) { group in
+                for batch in batches { group.addTask { .batch(batch, try await self.ask(batch)) } }
+                var rest = missing.makeIterator()
+                func findNext(_ group: inout ThrowingTaskGroup<Part, any Error>) {
+                    guard let next = rest.next() else { return }
+                    group.addTask { .own(next, try await self.find(next.key, next.hash)) }
+                }
+                for _ in 0..<Self.ownLoadsMax { findNext(&group) }
+                while let part = try await group.next() {
+                    switch part {
+                    case .batch(let batch, let response): take(response, batch, keys, places, &answers)
+                    case .own(let own, let found):
+                        let token = keepsNear ? places[own.index].token : nil
+                        answers[own.index] = found.map { .other(ManyFound($0, own.key, own.hash, token)) } ?? .absent
+                        findNext(&group)
+                    }
+                }
             }
         }
         return answers
@@ -41,9 +70,11 @@ extension CacheCore {
 
     /// Takes what the own store holds of the keys that this peer owns.
     /// - Parameter places: of all keys, if near copies are kept.
-    /// - Returns: the others.
-    private func findOwn(_ keys: KeyList, _ answers: inout [ManyAnswer], _ places: inout [NearPlace]) -> [Batch] {
-        var batches: [Batch] = []
+    /// - Returns: the others: what other owners are to be asked for, and own keys that are not held.
+    private func findOwn(
+        _ keys: KeyList, _ answers: inout [ManyAnswer], _ places: inout [NearPlace]
+    ) -> (batches: [Batch], missing: [Missing]) {
+        var batches: [Batch] = [], missing: [Missing] = []
         // Of the placement's members; the batch under way of each owner is looked up, never iterated.
         var last: [Int: Int] = [:]
         var (lastOwner, lastBatch) = (-1, 0)
@@ -60,6 +91,8 @@ extension CacheCore {
                     if isServing(hash), let found = heldForReader(key, hash) {
                         counters.add(.ownHits)
                         answers[index] = keepsNear ? .other(ManyFound(found, key, hash, places[index].token)) : .bytes(found.bytes)
+                    } else {
+                        missing.append(Missing(index: index, key: key, hash: hash))
                     }
                     continue
                 }
@@ -78,10 +111,11 @@ extension CacheCore {
                 WireKeys.append(key, to: &batches[lastBatch].keys)
             }
         }
-        return batches
+        return (batches, missing)
     }
 
     /// One request. Nil: its keys are to be asked for alone.
+    /// - Throws: when the loader did, there.
     private func ask(_ batch: Batch) async throws -> PeerResponse? {
         let answer = await peer.call(batch.owner, patience: loadPatience) { id, milliseconds, frames in
             withRequest(.getMany, []) { request in
@@ -95,8 +129,12 @@ extension CacheCore {
             }
         }
         if case .failure(.cancelled) = answer { throw CancellationError() }
-        guard case .success(let response) = answer, response.status == .ok else { return nil }
-        return response
+        guard case .success(let response) = answer else { return nil }
+        switch response.status {
+        case .ok: return response
+        case .loadFailed, .timedOut: throw error(of: response, from: batch.owner)
+        default: return nil
+        }
     }
 
     private func take(

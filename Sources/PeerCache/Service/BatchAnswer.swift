@@ -34,32 +34,43 @@ struct BatchItems: Sendable {
 
 /// A `getMany` answer of which some items are being loaded; sends it when the last is there.
 final class BatchAnswer: Sendable {
-    private let state: Lock<(items: BatchItems, missing: Int)>
+    private struct State {
+        var items: BatchItems
+        var missing: Int
+        /// Of a loader, the first one: the caller has no use for the rest.
+        var failure: (any Error)?
+    }
+    private let state: Lock<State>
     private let id: UInt64
     private let connection: PeerConnection
 
     /// - Parameter missing: items that are still to be filled in.
     init(id: UInt64, _ items: BatchItems, missing: Int, _ connection: PeerConnection) {
         (self.id, self.connection) = (id, connection)
-        state = Lock((items, missing))
+        state = Lock(State(items: items, missing: missing))
     }
 
     /// - Parameter near: see ``BatchItems/note(near:)``; nil: no near copies are kept.
     func fill(_ index: Int, _ result: Result<LoadOutcome, any Error>, near: UInt64?) {
-        let done = state.withLock { state -> BatchItems? in
+        let done = state.withLock { state -> State? in
             if let near { state.items.note(near: near) }
             switch result {
             case .success(.value(let loaded)):
                 let life = near == nil ? nil : WireItem.Life(stamp: loaded.stamp, ttlMilliseconds: loaded.ttlMilliseconds)
                 loaded.bytes.withUnsafeReadableBytes { state.items.append(index, $0, life) }
             case .success(.absent): state.items.append(absent: index)
-            // Asked for alone, the loader's error comes with its description.
-            case .failure: break
+            case .failure(let error):
+                switch ResponseStatus(error) {
+                // Asked for alone the loader would run again.
+                case .loadFailed, .timedOut: state.failure = state.failure ?? error
+                default: break
+                }
             }
             state.missing -= 1
-            return state.missing == 0 ? state.items : nil
+            return state.missing == 0 ? state : nil
         }
-        done?.send(id, connection)
+        guard let done else { return }
+        if let failure = done.failure { connection.respond(id: id, .failure(failure)) } else { done.items.send(id, connection) }
     }
 }
 

@@ -1,7 +1,8 @@
-import PeerCache
 import PeerCacheCore
 import PeerCacheTransport
 import Testing
+
+@testable import PeerCache
 
 /// What a caller makes of answers to `getMany` that no owner should give.
 @Suite(.timeLimit(.minutes(2))) struct ManyAnswerTests {
@@ -62,5 +63,45 @@ import Testing
     @Test func itemsOfNoKeyAndItemsThatAreCutShortChangeNothing() async throws {
         let odd = try await ask(item(4, [7]) + item(65_535, [7]) + item(1, [1]) + item(1, [2]) + item(3, [7, 7]).dropLast())
         #expect(odd.values == [2, 9, 9, 9] && odd.alone == 3)
+    }
+
+    private struct Broken: Error {}
+
+    /// Asked for again, alone, it would run again.
+    @Test func aLoaderThatThrowsRunsOnce() async throws {
+        let calls = Lock<[Int]>([])
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { peer in
+                peer.cache("many", key: Int.self, value: Int.self, codec: .json, options: .init(nearFor: .zero)) { key in
+                    calls.withLock { $0.append(key) }
+                    if key % 10 == 3 { throw Broken() }
+                    return key
+                }
+            }
+            for key in stride(from: 3, to: 103, by: 10) {
+                let error = await #expect(throws: (any Error).self) { try await caches[0].getMany([key, key + 1]) }
+                let isMine = peers[0].core.table.routing.isOwned(caches[0].core.hash(key.keyBytes))
+                #expect(isMine ? error is Broken : (error as? PeerCacheError)?.code == .loadFailed, "\(error as Any)")
+            }
+            let failed = calls.withLock { $0.filter { $0 % 10 == 3 } }
+            #expect(failed.sorted() == Array(stride(from: 3, to: 103, by: 10)))
+        }
+    }
+
+    /// Each load waits until all of them run.
+    @Test func allOwnersLoadAtOnce() async throws {
+        let running = Lock(0), keys = 0..<60
+        let loader: @Sendable (Int) async throws -> Int? = { key in
+            running.withLock { $0 += 1 }
+            try await eventually("all loads run") { running.withLock { $0 } == keys.count }
+            return key
+        }
+        try await withCluster(of: 3) { peers in
+            let caches = peers.map {
+                $0.cache("many", key: Int.self, value: Int.self, codec: .json, options: .init(loadTimeout: .seconds(60)), loader: loader)
+            }
+            let found = try await caches[0].getMany(keys)
+            #expect(found.count == keys.count && found.allSatisfy { $0.key == $0.value })
+        }
     }
 }
