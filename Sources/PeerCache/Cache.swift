@@ -67,8 +67,7 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
         guard encoded.readableBytes <= core.peer.valueBytesMax else {
             throw PeerCacheError(
                 .valueTooLarge,
-                "cache \"\(name)\": the value has \(encoded.readableBytes) bytes encoded; the limit is \(core.peer.valueBytesMax) "
-                    + "(limits.valueBytesMax, and an eighth of the store)")
+                "cache \"\(name)\": the value has \(encoded.readableBytes) bytes encoded; \(core.peer.valueLimit)")
         }
         core.counters.add(.sets)
         let hash = core.hash(bytes), token = core.nearToken(hash)

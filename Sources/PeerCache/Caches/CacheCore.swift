@@ -3,6 +3,7 @@ internal import Logging
 internal import NIOCore
 internal import PeerCacheCore
 internal import PeerCacheTransport
+internal import Synchronization
 
 /// One cache without its types: keys and values are bytes, decoded values are objects.
 final class CacheCore: Sendable {
@@ -32,6 +33,7 @@ final class CacheCore: Sendable {
     let sampler: NearSampler
     /// For what may load on another peer.
     let loadPatience: Patience
+    private let hasWarnedOfSize = Atomic(false)
     private let loads: LoadDriver
     private let fallbackLoads: LoadDriver
 
@@ -201,6 +203,7 @@ final class CacheCore: Sendable {
         defer { metrics.loadDuration.recordNanoseconds(ClusterClock.monotonicNanoseconds - started) }
         do {
             guard let (bytes, object) = try await loader(key) else { return .success(.absent) }
+            if bytes.readableBytes > peer.valueBytesMax { warnOfSize(bytes.readableBytes) }
             let left = peer.millisecondsLeft(of: options.ttl, since: lease)
             var loaded = LoadedValue(bytes: bytes, object: object, stamp: lease, ttlMilliseconds: left, isStored: false)
             loaded.isStored = await fill(loaded)
@@ -209,6 +212,17 @@ final class CacheCore: Sendable {
             counters.add(.loadErrors)
             return .failure(error)
         }
+    }
+
+    /// Such a value reaches those who wait for it, and a caller on another peer only by a load of its own.
+    private func warnOfSize(_ byteCount: Int) {
+        counters.add(.valuesTooLarge)
+        guard !hasWarnedOfSize.exchange(true, ordering: .relaxed) else { return }
+        peer.logger.warning(
+            "a loaded value is too large to be stored, so it is loaded for each read",
+            metadata: [
+                LogKey.cache.rawValue: "\(name)", LogKey.reason.rawValue: "\(byteCount) bytes encoded; \(peer.valueLimit)",
+            ])
     }
 
     /// Stores what a loader brought, unless something newer was written meanwhile, and sends the copies.

@@ -15,6 +15,8 @@ enum CacheCounter: Int, CaseIterable, Sendable {
     case decodeFailures
     /// Fills that lost against a newer write, removal or floor.
     case fillsForgotten
+    /// Loaded values that are too large to be stored.
+    case valuesTooLarge
     /// Near hits that were compared with what the owner held, and those that were older.
     case nearSamples, nearStale
 }

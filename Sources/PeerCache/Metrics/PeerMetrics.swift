@@ -80,6 +80,7 @@ extension CacheCounter {
         case .removes: ("peercache_removes_total", nil)
         case .decodeFailures: ("peercache_decode_failures_total", nil)
         case .fillsForgotten: ("peercache_fills_forgotten_total", nil)
+        case .valuesTooLarge: ("peercache_values_too_large_total", nil)
         case .nearSamples: ("peercache_near_samples_total", nil)
         case .nearStale: ("peercache_near_stale_total", nil)
         }

@@ -12,6 +12,13 @@ final class PeerCore: Sendable {
     let coherence: NearCoherence
     let safety: WriteSafety
     let valueBytesMax: Int
+    /// Which limit ``valueBytesMax`` is, and what to change.
+    var valueLimit: String {
+        let limit = configuration.limits.valueBytesMax
+        return valueBytesMax == limit
+            ? "the limit is \(limit): raise `limits.valueBytesMax` on all peers"
+            : "the limit is \(valueBytesMax), an eighth of the store, which has three quarters of `memory`: raise `memory` on all peers"
+    }
     let directory: ConnectionDirectory
     let table: RoutingTable
     let replicator: Replicator

@@ -143,6 +143,24 @@ import Testing
         }
     }
 
+    @Test(arguments: [1 << 20, 8 << 20]) func aLoadedValueThatIsTooLargeIsLogged(valueBytesMax: Int) async throws {
+        let log = RecordedLog(), size = 3 << 20
+        let configuration = testConfiguration {
+            $0.limits.valueBytesMax = valueBytesMax
+            $0.logger = log.logger
+        }
+        // With 16 MB an eighth of the store is 1.5 MB.
+        let advice = valueBytesMax < 1_500_000 ? "raise `limits.valueBytesMax`" : "raise `memory`"
+        try await runAlone(configuration) { peer in
+            let cache = peer.cache("pages", key: Int.self, value: [UInt8].self) { _ in [UInt8](repeating: 7, count: size) }
+            for _ in 0..<3 { #expect(try await cache.get(1)?.count == size) }
+            #expect(log.lines.filter { $0.contains("warning") && $0.contains("pages") && $0.contains(advice) }.count == 1)
+            #expect(cache.core.counters.value(.valuesTooLarge) == 3)
+            let error = try await expectError(.valueTooLarge) { try await cache.set(1, [UInt8](repeating: 7, count: size)) }
+            #expect(error?.message.contains(advice) == true)
+        }
+    }
+
     @Test func aForgottenRunFailsWithACode() async throws {
         let peer = try CachePeer(configuration: testConfiguration { $0.requestTimeout = .milliseconds(20) })
         let cache = peer.cache("c", key: Int.self, value: String.self) { "row \($0)" }
