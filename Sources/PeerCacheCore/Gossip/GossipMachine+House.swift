@@ -17,17 +17,17 @@ extension GossipMachine {
         rests.removeAll { _, until in until <= now }
     }
 
-    /// Whether more than half of the members of a minute ago are suspect or dead here, and newcomers do not make up for them. Who leaves
-    /// does not count.
+    /// Whether more than half of the members of a minute ago are suspect or dead here, and newcomers do not make up for them, also such as
+    /// have left on purpose since.
     private mutating func noteIsolation() {
         if historyAt.map({ $0 <= now }) ?? true {
             historyAt = now + Self.historyEvery
             if placedHistory.count >= Self.historyMax { placedHistory.removeFirst() }
-            placedHistory.append(Placed(others: placedCount - 1, lost: lostCount))
+            placedHistory.append(Placed(others: placedCount - 1, lost: lostCount, left: leftCount))
         }
         guard let then = placedHistory.max(by: { $0.others < $1.others }) else { return }
         let lost = suspectCount + max(0, lostCount - then.lost), alive = placedCount - 1 - suspectCount
-        let isNow = 2 * lost > then.others && alive < lost
+        let isNow = 2 * lost > then.others && alive + leftCount - then.left < lost
         if isNow, !isIsolated { emit(.isolated) }
         isIsolated = isNow
     }
@@ -38,5 +38,7 @@ extension GossipMachine {
         var others: Int
         /// ``GossipMachine/lostCount``.
         var lost: Int
+        /// ``GossipMachine/leftCount``.
+        var left: Int
     }
 }

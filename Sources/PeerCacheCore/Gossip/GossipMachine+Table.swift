@@ -9,6 +9,7 @@ extension GossipMachine {
         tableChanged = true
         if old?.status.isPlaced == true, member.status == .dead { lostCount += 1 }
         if old?.status == .dead, member.status.isPlaced { lostCount -= 1 }
+        if old?.status.isPlaced == true, member.status == .leaving || member.status == .left { leftCount += 1 }
         settleSuspicion(of: member)
         if member.status.isPresent, old?.cause == .replaced { noteConflict(of: member.record, with: nil) }
         if let old, old.status.isPresent == member.status.isPresent {

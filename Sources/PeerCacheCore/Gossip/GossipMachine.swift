@@ -19,6 +19,8 @@ package struct GossipMachine: Sendable {
     var departedCount = 0
     /// How many that held slots died, less those that returned.
     var lostCount = 0
+    /// How many that held slots went on purpose.
+    var leftCount = 0
     /// Origin tags of present members.
     var originTags = SortedMap<UInt32, PeerID>()
     var version: UInt64 = 1

@@ -272,6 +272,21 @@ import Testing
         #expect(events.contains(.isolated) == (status == .dead || status == .suspect))
     }
 
+    /// Killed, started again, and then stopped on purpose: that is no cut.
+    @Test func successorsOfTheDeadThatLeaveDoNotIsolateUs() throws {
+        let bench = try GossipBench()
+        let connections = [3, 7, 8].map { bench.accept(GossipBench.record($0)) }
+        _ = bench.advance(by: .seconds(20), answering: [3, 7, 8])
+        var events = heard(bench, [member(7, 2, .dead, at: bench)], on: connections[0]).events
+        for id: UInt64 in [9, 10] { _ = bench.accept(GossipBench.record(id)) }
+        events += heard(bench, [member(8, 2, .dead, at: bench)], on: connections[0]).events
+        events += bench.advance(by: .seconds(2), answering: [3, 9, 10]).events
+        #expect(bench.status(7) == .dead && bench.status(8) == .dead && bench.status(9) == .alive)
+        events += heard(bench, [9, 10].map { member($0, 2, .leaving, at: bench) }, on: connections[0]).events
+        events += bench.advance(by: .seconds(2), answering: [3, 9, 10]).events
+        #expect(!events.contains(.isolated) && events.contains(.leaving(GossipBench.id(10))))
+    }
+
     /// A table full of departed members, and 300 newcomers in one message: the oldest verdicts make room, one each.
     @Test func newcomersFindRoomInAFullTable() throws {
         var configuration = GossipConfiguration()
