@@ -122,10 +122,10 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
 
     // MARK: Looking
 
-    /// Where a key lives and how fresh it is. One request to the owner, when that is another peer; loads nothing.
+    /// Where a key lives and how fresh it is. One request to the owner, when that is another peer, and if it does not answer to the other
+    /// holders; loads nothing.
     ///
-    /// - Throws: `.keyTooLong`, `.peerUnreachable`, `.overloaded`, `.incompatibleCache`, `.invalidConfiguration`, `.notRunning`,
-    ///   `.shuttingDown`; `CancellationError`.
+    /// - Throws: `.keyTooLong`, `.incompatibleCache`, `.invalidConfiguration`, `.notRunning`, `.shuttingDown`; `CancellationError`.
     public func explain(_ key: Key) async throws -> KeyExplanation {
         let bytes = try await prepare(key)
         return try await core.explain(bytes, core.hash(bytes))

@@ -13,7 +13,10 @@ public struct KeyExplanation: Sendable, Hashable, Codable, CustomStringConvertib
     public var isOwnedHere: Bool
     /// Ids of the holders, owner first.
     public var replicas: [String]
-    /// Whether the owner holds a value.
+    /// Id of the peer whose store the following is about: the owner, or if it does not answer the first other holder that does; nil: none
+    /// answered.
+    public var answeredBy: String?
+    /// Whether that peer holds a value.
     public var isHeld: Bool
     /// Version of the held value: milliseconds since 1970, counter, origin tag.
     public var stamp: String?
@@ -32,7 +35,8 @@ public struct KeyExplanation: Sendable, Hashable, Codable, CustomStringConvertib
         let ttl = ttlLeftMilliseconds.map { ", ttl left \($0) ms" } ?? ""
         let near = hasNearCopy ? ", near copy here" : ""
         let last = lastRead.map { ", last read \($0.rawValue)" } ?? ""
-        return "slot \(slot), owner \(owner ?? "none")\(isOwnedHere ? " (this peer)" : ""), "
+        let silence = isOwnedHere ? " (this peer)" : answeredBy == owner ? "" : " (does not answer; \(answeredBy ?? "nobody") did)"
+        return "slot \(slot), owner \(owner ?? "none")\(silence), "
             + "replicas [\(replicas.joined(separator: ", "))], \(freshness)\(ttl)\(near)\(last)"
     }
 }
@@ -52,19 +56,22 @@ extension CacheCore {
         explanation.lastRead = explanation.hasNearCopy && trail.last(hash) == nil ? .near : trail.last(hash)
 
         var held: (stamp: Stamp, ttl: UInt64?)?
-        if owner == peer.me {
-            key.withUnsafeBytes { key in
-                if let info = peer.store.held(id(hash), key.bytes), !info.isTombstone, !peer.isOver(info.expiry) {
-                    held = (info.stamp, peer.millisecondsLeft(info.expiry))
+        for holder in routing.holders(hash, copies: options.copies) {
+            if holder == peer.me {
+                key.withUnsafeBytes { key in
+                    if let info = peer.store.held(id(hash), key.bytes), !info.isTombstone, !peer.isOver(info.expiry) {
+                        held = (info.stamp, peer.millisecondsLeft(info.expiry))
+                    }
+                }
+            } else {
+                switch await answer(of: holder, key, hash, kind: .inspect) {
+                case .success(let response): if response.status == .ok { held = (response.stamp, response.ttlMilliseconds) }
+                case .failure(.cancelled): throw CancellationError()
+                case .failure: continue
                 }
             }
-        } else if let owner {
-            switch await answer(of: owner, key, hash, kind: .inspect) {
-            case .success(let response): if response.status == .ok { held = (response.stamp, response.ttlMilliseconds) }
-            case .failure(.cancelled): throw CancellationError()
-            case .failure(let error):
-                throw PeerCacheError(.peerUnreachable, "peer \(owner), the key's owner, does not answer", underlying: error)
-            }
+            explanation.answeredBy = holder.description
+            break
         }
         if let (stamp, ttl) = held {
             explanation.isHeld = true

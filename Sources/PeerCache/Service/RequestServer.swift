@@ -1,3 +1,4 @@
+internal import Logging
 internal import NIOCore
 internal import PeerCacheCore
 internal import PeerCacheTransport
@@ -25,6 +26,9 @@ final class RequestServer: PeerRequestHandler {
         var lastTicket: UInt64 = 0
     }
     private let callers = Lock<[ConnectionID: Caller]>([:])
+    /// Caches of others that are unknown or different here and have been logged.
+    private let named = Lock<Set<String>>([])
+    private static let namedMax = 64
 
     init(peer: PeerCore) { self.peer = peer }
 
@@ -39,8 +43,14 @@ final class RequestServer: PeerRequestHandler {
         if case .clearCache = request.kind { return clear(request, connection) }
         if request.kind.isAboutSlots { return handleSlots(request, connection) }
         if request.kind == .read || request.kind == .store { return handleVote(request, connection) }
-        guard let cache = peer.cache(named: request.cache) else { return refuse(request, .noLoader, connection) }
-        guard request.type == 0 || request.type == cache.typeFingerprint else { return refuse(request, .incompatible, connection) }
+        guard let cache = peer.cache(named: request.cache) else {
+            warn(of: request, "another peer uses a cache that is not registered here; register the same caches on all peers")
+            return refuse(request, .noLoader, connection)
+        }
+        guard request.type == 0 || request.type == cache.typeFingerprint else {
+            warn(of: request, "another peer uses other types for a cache; give one of them another name or codec name")
+            return refuse(request, .incompatible, connection)
+        }
         let hash = cache.secret.hash(request.key)
         switch request.kind {
         case .get: get(cache, request, hash, connection)
@@ -107,6 +117,13 @@ final class RequestServer: PeerRequestHandler {
     /// Whether the caller keeps a near copy and can be told of changes: nobody calls observers.
     func mayKeep(_ request: WireRequest, _ connection: PeerConnection) -> Bool {
         request.flags.contains(.near) && connection.role == .peer
+    }
+
+    /// Once for each name, and for so many names: during a deploy that adds a cache it is no wonder.
+    private func warn(of request: WireRequest, _ message: Logger.Message) {
+        let name = String(decoding: request.cache, as: UTF8.self)
+        guard named.withLock({ $0.count < Self.namedMax && $0.insert(name).inserted }) else { return }
+        peer.logger.warning(message, metadata: [LogKey.cache.rawValue: "\(name)"])
     }
 
     func refuse(_ request: WireRequest, _ status: ResponseStatus, _ connection: PeerConnection, digest: UInt64 = 0) {

@@ -1,6 +1,7 @@
 import Logging
 import MetricsTestKit
 import PeerCache
+import PeerCacheCore
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct ObservabilityTests {
@@ -47,6 +48,42 @@ import Testing
                 let elsewhere = try await caches[1].explain(id)
                 #expect(elsewhere.owner == after.owner && elsewhere.stamp == after.stamp)
             }
+        }
+    }
+
+    @Test func explainAsksTheOtherHoldersWhenTheOwnerIsSilent() async throws {
+        try await withCluster(of: 1, configure: { $0.requestTimeout = .milliseconds(50) }) { peers in
+            let cache = peers[0].cache("c", key: Int.self, value: String.self)
+            for id in 0..<30 { try await cache.set(id, "v") }
+            try await ScriptedPeer.join(peers[0], weight: 1) { silent, _ in
+                try await eventually("the silent one owns keys") {
+                    peers[0].snapshot().members.contains { $0.id == silent.id.description && $0.ownedSlots > 0 }
+                }
+                var isSilent = 0
+                for id in 0..<30 {
+                    let found = try await cache.explain(id)
+                    #expect(found.isHeld && found.answeredBy == peers[0].id)
+                    if !found.isOwnedHere, found.description.contains("does not answer") { isSilent += 1 }
+                }
+                #expect(isSilent > 0)
+            }
+        }
+    }
+
+    @Test func aCacheThatOthersDoNotKnowIsLoggedThereOnce() async throws {
+        let log = RecordedLog()
+        try await withCluster(of: 2, configure: { $0.logger = log.logger }) { peers in
+            let new = peers[0].cache("new", key: Int.self, value: String.self) { "row \($0)" }
+            _ = peers[1].cache("other", key: Int.self, value: Int.self)
+            let other = peers[0].cache("other", key: Int.self, value: String.self)
+            for id in 0..<30 {
+                try await new.expect(id, "row \(id)")
+                try? await other.set(id, "text")
+            }
+            let warnings = log.lines.filter { $0.hasPrefix("warning another peer uses") }
+            #expect(warnings.count == 2, "\(warnings)")
+            #expect(warnings.contains { $0.contains("not registered here") && $0.hasSuffix(": new]") })
+            #expect(warnings.contains { $0.contains("other types") && $0.hasSuffix(": other]") })
         }
     }
 
