@@ -32,10 +32,10 @@ final class Replicator: Sendable {
     func serving(_ hash: UInt64) -> Serving { Serving(rawValue: servings[Slot(hash: hash)]) ?? .claiming }
 
     /// What this peer answers to a claim.
-    func answer(to slots: SlotSet, of asker: PeerID) -> ClaimAnswer {
+    func answer(to slots: SlotSet, of asker: PeerID, _ core: PeerCore) -> ClaimAnswer {
         state.withLock { state in
             markMisses(&state)
-            return state.machine.answer(to: slots, of: asker)
+            return state.machine.answer(to: slots, of: asker, isBlank: core.store.isBlank)
         }
     }
 

@@ -33,7 +33,7 @@ extension RequestServer {
         answerLater(request, connection) {
             guard self.peer.table.routing.digest == placement else { return nil }
             if isMissed { self.peer.replicator.handle(.missed(slots), self.peer) }
-            return PageWriter.claimAnswer(self.peer.replicator.answer(to: slots, of: asker), floors: self.cacheFloors)
+            return PageWriter.claimAnswer(self.peer.replicator.answer(to: slots, of: asker, self.peer), floors: self.cacheFloors)
         }
     }
 

@@ -120,15 +120,17 @@ package struct ReplicaMachine: Sendable {
     // MARK: What others may know
 
     /// What this peer answers to a claim under its own placement.
-    package func answer(to slots: SlotSet, of asker: PeerID) -> ClaimAnswer {
+    /// - Parameter isBlank: nothing was written to the slot here, ever. There is nothing to say of it then, unless it is complete and stays
+    ///   here: whoever started a moment ago casts no doubt on what others hold.
+    package func answer(to slots: SlotSet, of asker: PeerID, isBlank: (Slot) -> Bool) -> ClaimAnswer {
         var answer = ClaimAnswer(missed: untold(of: slots, to: asker))
         for slot in slots.slots {
             switch contents[slot.index] {
             case .absent: break
             // What it lacks is told by nobody's page; but what it wrote as owner is nowhere else perhaps.
             case .regaining where lacking.contains(slot) && !owned.contains { $0.slots.contains(slot) }: break
-            case .gaining, .regaining: answer.partial.insert(slot)
-            case .complete: answer.complete.insert(slot)
+            case .gaining, .regaining: if !isBlank(slot) { answer.partial.insert(slot) }
+            case .complete: if wanted.contains(slot) || !isBlank(slot) { answer.complete.insert(slot) }
             }
         }
         answer.owned = owned.map { Ownership(since: $0.since, slots: $0.slots.intersection(slots)) }.filter { !$0.slots.isEmpty }

@@ -22,6 +22,11 @@ extension ByteStore {
         shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.slots.isHeld(slot.index) } ?? false
     }
 
+    /// Whether nothing was written to the slot since it was adopted, or it is absent: its pages would be empty and drop nothing. O(1).
+    package func isBlank(_ slot: Slot) -> Bool {
+        shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.isBlank(slot.index) } ?? true
+    }
+
     /// Raises the floor of a bucket; nothing changes when it is as high already, or the slot is absent. Held entries stay, whatever their
     /// stamp. O(1). In stores below 8 MiB the neighbouring buckets of the slot rise with it.
     package func raiseFloor(of bucket: BucketIndex, to stamp: Stamp) {

@@ -154,6 +154,20 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
         publishAge()
     }
 
+    /// Whether a slot has neither entries nor floors. O(entries of its first blocks).
+    func isBlank(_ slot: Int) -> Bool {
+        guard slots.hasNoFloor(slot) else { return false }
+        return withUnsafeTemporaryAllocation(of: UInt32.self, capacity: IndexWord.linesMax * IndexLine.places) { handles in
+            var cursor: UInt32? = UInt32(slot) << 18
+            while let start = cursor {
+                let (count, next) = gather(slot, from: start, into: handles)
+                if count > 0 { return false }
+                cursor = next
+            }
+            return true
+        }
+    }
+
     /// The entries of a slot in the block of this hash, from the hash on, in no order.
     /// - Returns: how many, and the first hash of the slot beyond the block; nil: the block was the last.
     func gather(_ slot: Int, from hash: UInt32, into handles: UnsafeMutableBufferPointer<UInt32>) -> (Int, next: UInt32?) {

@@ -70,6 +70,13 @@ struct SlotTable: ~Copyable {
         return Stamp(clock: clocks[position], origin: origins[position])
     }
 
+    /// Whether all floors of the slot are zero.
+    func hasNoFloor(_ slot: Int) -> Bool {
+        guard isHeld(slot) else { return true }
+        let first = (slot - slots.lowerBound) << floorBits
+        return (first..<first + (1 << floorBits)).allSatisfy { clocks[$0] == 0 && origins[$0] == 0 }
+    }
+
     /// Floors rise only. Nothing happens in an absent slot.
     mutating func raiseFloor(_ bucket: BucketIndex, to stamp: Stamp) {
         guard let position = floorPosition(bucket), stamp > Stamp(clock: clocks[position], origin: origins[position]) else { return }

@@ -328,7 +328,8 @@ package struct SimulatedReplicas {
             switch question {
             case .claim(let digest), .missed(let digest):
                 guard peers[index].placement.digest == digest, let slots = try? PageReader.claim(bytes).slots else { return nil }
-                return PageWriter.claimAnswer(peers[index].machine.answer(to: slots, of: peers[asker].id), floors: [])
+                let answer = peers[index].machine.answer(to: slots, of: peers[asker].id, isBlank: peers[index].store.isBlank)
+                return PageWriter.claimAnswer(answer, floors: [])
             case .pull, .repair:
                 guard let pull = try? PageReader.pull(bytes) else { return nil }
                 return peers[index].store.page(pull, now: tick(index)) { _ in Array("c".utf8) }

@@ -57,7 +57,7 @@ struct SlotsFuzz {
             let slots = changed(claim, &random) { try? PageReader.claim($0) }
             if let (slots, isMissed) = slots {
                 if isMissed { handle(ReplicaMachine.Input.missed(slots)) }
-                let answer = replica.answer(to: slots, of: Self.peers[1])
+                let answer = replica.answer(to: slots, of: Self.peers[1], isBlank: { $0.index.isMultiple(of: 2) })
                 require(answer.complete.count + answer.partial.count <= slots.count, "more than was asked for")
             }
         case 8:

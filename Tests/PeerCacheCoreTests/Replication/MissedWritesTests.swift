@@ -28,10 +28,12 @@ extension ReplicaMachineTests {
             bench.handle(.tick, after: 1_000)
             let told = tells(&bench)
             #expect(told.map(\.slots) == [missed.slots] && told.map(\.peer) == [other])
-            #expect(bench.machine.dirtyCount == 1 && bench.machine.answer(to: missed.slots, of: other).missed == [missed])
+            #expect(
+                bench.machine.dirtyCount == 1
+                    && bench.machine.answer(to: missed.slots, of: other, isBlank: { _ in false }).missed == [missed])
             for tell in told { bench.handle(.answered(tell.id, answer)) }
         }
-        #expect(bench.machine.dirtyCount == 0 && bench.machine.answer(to: missed.slots, of: other).missed.isEmpty)
+        #expect(bench.machine.dirtyCount == 0 && bench.machine.answer(to: missed.slots, of: other, isBlank: { _ in false }).missed.isEmpty)
     }
 
     /// What is missed while the copy is told of earlier ones is told next.
@@ -144,9 +146,9 @@ extension ReplicaMachineTests {
     @Test func whoLacksSomethingIsNoSource() throws {
         let three = try placement([me, other, third], digest: 1), slot = try #require(slots(of: other, three).slots.first)
         var bench = settled(three, copies: 3)
-        #expect(bench.machine.answer(to: SlotSet([slot]), of: third).complete.contains(slot))
+        #expect(bench.machine.answer(to: SlotSet([slot]), of: third, isBlank: { _ in false }).complete.contains(slot))
         bench.handle(.missed(SlotSet([slot])))
-        let answer = bench.machine.answer(to: SlotSet([slot]), of: third)
+        let answer = bench.machine.answer(to: SlotSet([slot]), of: third, isBlank: { _ in false })
         #expect(answer.complete.isEmpty && answer.partial.isEmpty)
     }
 

@@ -113,9 +113,30 @@ import Testing
             let slots = try #require(claimed(call.question))
             bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots, owned: [Ownership(since: 5, slots: slots)]))))
         }
-        let answer = bench.machine.answer(to: mine, of: other)
+        let answer = bench.machine.answer(to: mine, of: other, isBlank: { _ in false })
         #expect(answer.complete.isEmpty && answer.partial == mine)
         #expect(answer.owned.map(\.slots) == [mine] && answer.owned.allSatisfy { $0.since > 5 })
+    }
+
+    /// Who was alone, as was the other, and never wrote anything has nothing to say of a slot; what is whole is whole.
+    @Test func whatIsBlankIsNotNamedUntilItIsComplete() throws {
+        var bench = Bench(me)
+        bench.handle(.placement(try placement([me], digest: 1), present: [], copies: [2]))
+        bench.handle(.placement(try placement([me, other], digest: 2), present: [other], copies: [2]))
+        let written = SlotSet([try #require(Slot(index: 7)), try #require(Slot(index: 8_000))])
+        let isBlank: (Slot) -> Bool = { !written.contains($0) }, all = SlotSet((0..<Slot.count).compactMap(Slot.init(index:)))
+        #expect(bench.machine.answer(to: all, of: other, isBlank: isBlank).partial == written)
+        // Of what it lost, too.
+        var alone = Bench(me)
+        let one = try placement([me, other], digest: 2)
+        alone.handle(.placement(try placement([me], digest: 1), present: [], copies: [1]))
+        alone.handle(.placement(one, present: [other], copies: [1]))
+        let answer = alone.machine.answer(to: slots(of: other, one), of: other, isBlank: isBlank)
+        #expect(answer.partial.isEmpty && answer.complete == written.intersection(slots(of: other, one)))
+        // The other, alone until now, has nothing: all there is is here, and nothing is dropped.
+        for call in bench.takeCalls() { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
+        #expect(bench.machine.unsettledCount == 0 && bench.machine.answer(to: all, of: other, isBlank: isBlank).complete == all)
+        #expect(!bench.effects.contains { if case .drop = $0 { true } else { false } })
     }
 
     /// The slots were this peer's before it had a cache for them: nobody is asked to give them up, and yet it owns them.
@@ -129,7 +150,8 @@ import Testing
             }
         }
         let mine = slots(of: me, two)
-        #expect(bench.machine.answer(to: mine, of: other).owned.reduce(into: SlotSet()) { $0.formUnion($1.slots) } == mine)
+        let answer = bench.machine.answer(to: mine, of: other, isBlank: { _ in false })
+        #expect(answer.owned.reduce(into: SlotSet()) { $0.formUnion($1.slots) } == mine)
     }
 
     /// What a source says of the rest says nothing of slots that it was given after it was asked.

@@ -31,6 +31,21 @@ import Testing
         #expect(fixture.store.memory.slotsHeld == 1)
     }
 
+    @Test func aSlotIsBlankUntilSomethingIsWrittenToIt() throws {
+        let fixture = try Fixture(), key = fixture.key("a")
+        #expect(fixture.store.isBlank(fixture.slot))
+        fixture.apply(key, Fixture.stamp(5))
+        #expect(!fixture.store.isBlank(fixture.slot))
+        let isDropped = fixture.drop(key)
+        #expect(isDropped && !fixture.store.isBlank(fixture.slot), "what was dropped counts against what others hold")
+        fixture.store.forget(fixture.slot)
+        #expect(fixture.store.isBlank(fixture.slot))
+        fixture.store.adopt(fixture.slot)
+        #expect(fixture.store.isBlank(fixture.slot))
+        fixture.store.raiseFloor(of: BucketIndex(hash: key.id.hash), to: Fixture.stamp(1))
+        #expect(!fixture.store.isBlank(fixture.slot))
+    }
+
     @Test func floorsRiseOnlyAndOnlyInTheirBucket() throws {
         let fixture = try Fixture()
         let (first, second) = (BucketIndex(hash: 0), BucketIndex(hash: 1 << 47))

@@ -1,9 +1,9 @@
 import NIOCore
-import PeerCacheCore
 import ServiceLifecycle
 import Testing
 
 @testable import PeerCache
+@testable import PeerCacheCore
 
 /// Peers that come and go take the entries along.
 struct HandOverTests {
@@ -94,6 +94,37 @@ struct HandOverTests {
                 #expect(third.core.counters.value(.warmHits) > 0)
             }
         }
+    }
+
+    /// Each may have owned everything while it was alone. The second has nothing of it, says so, and casts no doubt on what the first holds.
+    @Test(arguments: [1, 2]) func aSecondPeerMakesNobodyLoad(copies: Int) async throws {
+        let loads = Loads()
+        // So slow that most of what the second gains is still at the first when it is read.
+        let slowly: @Sendable (inout CachePeerConfiguration) -> Void = { $0.transferRate = .bytes(64 << 10) }
+        try await withCluster(of: 1, configure: slowly) { peers in
+            let first = peers[0], caches = (cache(first, loads, copies: copies), silent: silentCache(first, copies: copies))
+            try await fill(caches.0)
+            try await fill(caches.silent)
+            let second = try CachePeer(configuration: testConfiguration(seeds: [try #require(first.address)], slowly))
+            let others = (cache(second, loads, copies: copies), silent: silentCache(second, copies: copies))
+            try await gracefully(second) {
+                try await eventually("two members, none of which is asked any more") {
+                    [first, second].allSatisfy { peer in
+                        peer.snapshot().memberCount == 2
+                            && peer.core.replicator.state.withLock { $0.machine.claim == nil }
+                    }
+                }
+                #expect(second.snapshot().slotsUnsettled > 0, "there is nothing left to find elsewhere")
+                for key in stride(from: 0, to: Self.keys, by: 3) {
+                    for cache in [caches.0, caches.silent, others.0, others.silent] { try await cache.expect(key, "set \(key)") }
+                }
+                #expect(loads.value == 0)
+            }
+        }
+    }
+
+    private func silentCache(_ peer: CachePeer, copies: Int) -> Cache<Int, String> {
+        peer.cache("silent", key: Int.self, value: String.self, options: .init(copies: copies, nearFor: .zero))
     }
 
     /// `CONTRACT.md` I8b: what was removed at the new owner before the page came does not come back with it.
