@@ -34,8 +34,9 @@ extension RequestServer {
         if !answerHeld(cache, request, hash, connection) { answerAbsent(cache, request, hash, connection) }
     }
 
-    /// What was dropped or removed, or nothing.
+    /// What was dropped or removed, or nothing. Who has let the slot go does not know that.
     private func answerAbsent(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
+        guard peer.store.isHeld(Slot(hash: hash)) else { return refuse(request, .notHolder, connection) }
         var response = WireResponse(id: request.id, status: .absent)
         response.stamp = peer.store.guardStamp(cache.id(hash), request.key.bytes)
         connection.respond(response)

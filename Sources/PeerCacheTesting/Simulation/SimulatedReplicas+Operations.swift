@@ -58,7 +58,9 @@ extension SimulatedReplicas {
         case .write(let operation, let key, let row): write(to, from, operation, key, row)
         case .fetch(let operation, let key, var fetch):
             let stamp = guardStamp(to, key)
-            if let entry = held(to, key), let row = entry.row {
+            if !peers[to].store.isHeld(slot(key)) {
+                (fetch.rest, fetch.best) = ([], nil)
+            } else if let entry = held(to, key), let row = entry.row {
                 if entry.stamp >= fetch.newest { (fetch.best, fetch.newest) = ((entry.stamp, row), entry.stamp) }
             } else if stamp > fetch.newest {
                 (fetch.best, fetch.newest) = (nil, stamp)

@@ -127,6 +127,27 @@ struct HandOverTests {
         peer.cache("silent", key: Int.self, value: String.self, options: .init(copies: copies, nearFor: .zero))
     }
 
+    /// Who has forgotten a slot does not know what was removed from it: what others say of the key is not all there is.
+    @Test func whoHoldsNothingOfASlotSaysNothingOfItsKeys() async throws {
+        let loads = Loads()
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { cache($0, loads, copies: 1) }
+            var unknown = 0
+            for key in 0..<50 {
+                let bytes = key.keyBytes, core = caches[0].core, hash = core.hash(bytes)
+                let isOther = peers[1].core.table.routing.isOwned(hash)
+                switch await core.fetch(bytes, hash, from: peers[1].core.me, patience: .init(.seconds(5))) {
+                case .unknown:
+                    #expect(!isOther)
+                    unknown += 1
+                case .absent: #expect(isOther)
+                case .held: Issue.record("nothing was written")
+                }
+            }
+            #expect(unknown > 0)
+        }
+    }
+
     /// `CONTRACT.md` I8b: what was removed at the new owner before the page came does not come back with it.
     @Test func aRemovalDuringTheTransferStays() async throws {
         let loads = Loads()
