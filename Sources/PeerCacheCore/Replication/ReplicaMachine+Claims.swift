@@ -25,6 +25,7 @@ extension ReplicaMachine {
             // What is left of it goes on, as answers under the former placement say nothing any more.
             slots.formUnion(SlotSet(claim.slots.slots.filter { claiming.contains($0) || isWaiting($0) }))
             self.claim = nil
+            for late in unheard.values { slots.formUnion(late.intersection(wanted)) }
         }
         if slots.isEmpty { return }
         var claim = Claim(digest: placement.digest, slots: slots, since: now)
@@ -57,10 +58,24 @@ extension ReplicaMachine {
             for missed in answer.restricted(to: slots).missed { heardOfMisses(missed, &effects) }
             claim?.waiting[peer] = nil
             claim?.isSettled = false
+            heardLate(peer, &effects)
         case .disagrees:
             effects.append(.synchronize(peer))
             claim?.waiting[peer] = .at(now + configuration.claimEvery)
         default: claim?.waiting[peer] = .at(now + configuration.claimEvery)
+        }
+    }
+
+    /// Others' pages have been asked for already, and perhaps taken in. It may be the last owner: what it has counts as well.
+    private mutating func heardLate(_ peer: PeerID, _ effects: inout [Effect]) {
+        guard let late = unheard[peer], let answer = known[peer] else { return }
+        unheard[peer] = nil
+        for slot in late.slots where answer.complete.contains(slot) || answer.partial.contains(slot) {
+            guard contents[slot.index] != .absent, sourcesLeft[slot.index] < .max else { continue }
+            contents[slot.index] = .regaining
+            sourcesLeft[slot.index] += 1
+            enqueue(slot, from: peer)
+            effects.append(.serve(slot, serving(slot)))
         }
     }
 
@@ -81,7 +96,7 @@ extension ReplicaMachine {
         guard isComplete || (now - claim.since >= configuration.claimTimeout && !claim.isSettled) else { return }
         self.claim?.isSettled = true
         for slot in claim.slots.slots { settle(slot, isLast: isComplete, isUnanswered: claim.isUnanswered, &effects) }
-        if isComplete { self.claim = nil }
+        if isComplete { (self.claim, unheard) = (nil, SortedMap()) }
     }
 
     /// The former owners have answered, or had the time to.

@@ -64,6 +64,7 @@ extension ReplicaMachine {
 
     /// What is held of these slots may be outdated, and what was fetched of them does not count.
     private mutating func doubt(_ slots: SlotSet, _ effects: inout [Effect]) {
+        unheard.updateAll { _, late in late.subtract(slots) }
         let calls = calls
         sources.updateAll { _, source in
             // Pages of other slots go on: a source may be asked for many.

@@ -17,6 +17,7 @@ extension ReplicaMachine {
         known.removeAll { peer, _ in !present.contains(peer) }
         missed.removeAll { peer, _ in !present.contains(peer) }
         unchecked.removeAll { peer, _ in !present.contains(peer) }
+        unheard.removeAll { peer, _ in !present.contains(peer) }
         letGoOfUnneeded()
         let mine = (before.index(of: me), next.index(of: me))
         // Whoever meets others for the first time has owned everything on its own, and so may they; or who was on another side meanwhile.
@@ -100,7 +101,7 @@ extension ReplicaMachine {
     mutating func returned(_ effects: inout [Effect]) {
         guard !present.isEmpty else { return }
         var claimed = SlotSet()
-        sources = SortedMap()
+        (sources, unheard) = (SortedMap(), SortedMap())
         sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
         for slot in wanted.slots {
             contents[slot.index] = .regaining

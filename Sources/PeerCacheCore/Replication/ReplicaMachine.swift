@@ -40,6 +40,8 @@ package struct ReplicaMachine: Sendable {
     var claim: Claim?
     /// What others hold, by their last answers.
     var known = SortedMap<PeerID, ClaimAnswer>()
+    /// Slots whose sources were chosen before a peer had answered, which may have owned them last.
+    var unheard = SortedMap<PeerID, SlotSet>()
 
     // Transfers.
     var sources = SortedMap<PeerID, SlotQueue>()
@@ -130,6 +132,8 @@ package struct ReplicaMachine: Sendable {
             // What it lacks is told by nobody's page; but what it wrote as owner is nowhere else perhaps.
             case .regaining where lacking.contains(slot) && !owned.contains { $0.slots.contains(slot) }: break
             case .gaining, .regaining: if !isBlank(slot) { answer.partial.insert(slot) }
+            // It would let go of what is not here yet.
+            case .complete where unheard[asker]?.contains(slot) == true: answer.partial.insert(slot)
             case .complete: if wanted.contains(slot) || !isBlank(slot) { answer.complete.insert(slot) }
             }
         }

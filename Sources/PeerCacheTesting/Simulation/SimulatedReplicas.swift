@@ -21,6 +21,8 @@ package struct SimulatedReplicas {
         /// Of a thousand copies, so many are lost and nobody notices: only comparing finds them. Members do not change then, as whoever takes
         /// over would not know either.
         package var silentLosses = 0
+        /// Of a thousand answers to claims, so many come after the claimer has gone on without them.
+        package var slowAnswers = 0
         /// Milliseconds between changes of the members.
         package var changesEvery = 500..<4_000
 
@@ -35,6 +37,7 @@ package struct SimulatedReplicas {
             splits = seed % 7 == 3
             losses = seed % 11 < 4 ? 10 : 0
             silentLosses = seed % 13 == 5 && copies > 1 ? 20 : 0
+            slowAnswers = seed % 17 == 6 ? 100 : 0
         }
     }
 

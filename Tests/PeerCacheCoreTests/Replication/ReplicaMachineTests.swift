@@ -19,6 +19,22 @@ import Testing
             machine.handle(input, now: Instant(nanoseconds: now, hlc: UInt64(now)), into: &effects)
         }
 
+        /// Answers every page that is asked for, and what is asked next.
+        /// - Returns: what was fetched from whom.
+        mutating func pullAll() -> [PeerID: SlotSet] {
+            var pulled: [PeerID: SlotSet] = [:]
+            for _ in 0..<1_000 {
+                let calls = takeCalls().filter { if case .pull = $0.question { true } else { false } }
+                if calls.isEmpty { break }
+                for call in calls {
+                    guard case .pull(let request, _) = call.question else { continue }
+                    pulled[call.peer, default: SlotSet()].formUnion(SlotSet(request.slots))
+                    handle(.answered(call.id, .pulled(slots: request.slots.count, next: 0, bytes: 100)), after: 10)
+                }
+            }
+            return pulled
+        }
+
         /// The calls that were asked for since the last look.
         mutating func takeCalls() -> [(id: ReplicaMachine.CallID, question: ReplicaMachine.Question, peer: PeerID)] {
             defer { effects = [] }
@@ -116,27 +132,6 @@ import Testing
         let answer = bench.machine.answer(to: mine, of: other, isBlank: { _ in false })
         #expect(answer.complete.isEmpty && answer.partial == mine)
         #expect(answer.owned.map(\.slots) == [mine] && answer.owned.allSatisfy { $0.since > 5 })
-    }
-
-    /// Who was alone, as was the other, and never wrote anything has nothing to say of a slot; what is whole is whole.
-    @Test func whatIsBlankIsNotNamedUntilItIsComplete() throws {
-        var bench = Bench(me)
-        bench.handle(.placement(try placement([me], digest: 1), present: [], copies: [2]))
-        bench.handle(.placement(try placement([me, other], digest: 2), present: [other], copies: [2]))
-        let written = SlotSet([try #require(Slot(index: 7)), try #require(Slot(index: 8_000))])
-        let isBlank: (Slot) -> Bool = { !written.contains($0) }, all = SlotSet((0..<Slot.count).compactMap(Slot.init(index:)))
-        #expect(bench.machine.answer(to: all, of: other, isBlank: isBlank).partial == written)
-        // Of what it lost, too.
-        var alone = Bench(me)
-        let one = try placement([me, other], digest: 2)
-        alone.handle(.placement(try placement([me], digest: 1), present: [], copies: [1]))
-        alone.handle(.placement(one, present: [other], copies: [1]))
-        let answer = alone.machine.answer(to: slots(of: other, one), of: other, isBlank: isBlank)
-        #expect(answer.partial.isEmpty && answer.complete == written.intersection(slots(of: other, one)))
-        // The other, alone until now, has nothing: all there is is here, and nothing is dropped.
-        for call in bench.takeCalls() { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
-        #expect(bench.machine.unsettledCount == 0 && bench.machine.answer(to: all, of: other, isBlank: isBlank).complete == all)
-        #expect(!bench.effects.contains { if case .drop = $0 { true } else { false } })
     }
 
     /// The slots were this peer's before it had a cache for them: nobody is asked to give them up, and yet it owns them.
@@ -315,6 +310,10 @@ import Testing
 
 extension [ReplicaMachine.Effect] {
     var calls: [ReplicaMachine.CallID] { compactMap { if case .call(let id, _, _) = $0 { id } else { nil } } }
+
+    func calls(to peer: PeerID) -> [ReplicaMachine.CallID] {
+        compactMap { if case .call(let id, _, peer) = $0 { id } else { nil } }
+    }
 
     /// What was said last of each slot.
     var servings: [Slot: Serving] {

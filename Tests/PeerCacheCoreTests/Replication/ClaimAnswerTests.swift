@@ -1,0 +1,52 @@
+import PeerCacheCore
+import Testing
+
+/// What peers say of claimed slots, and when.
+extension ReplicaMachineTests {
+    /// Who was alone, as was the other, and never wrote anything has nothing to say of a slot; what is whole is whole.
+    @Test func whatIsBlankIsNotNamedUntilItIsComplete() throws {
+        var bench = Bench(me)
+        bench.handle(.placement(try placement([me], digest: 1), present: [], copies: [2]))
+        bench.handle(.placement(try placement([me, other], digest: 2), present: [other], copies: [2]))
+        let written = SlotSet([try #require(Slot(index: 7)), try #require(Slot(index: 8_000))])
+        let isBlank: (Slot) -> Bool = { !written.contains($0) }, all = SlotSet((0..<Slot.count).compactMap(Slot.init(index:)))
+        #expect(bench.machine.answer(to: all, of: other, isBlank: isBlank).partial == written)
+        // Of what it lost, too.
+        var alone = Bench(me)
+        let one = try placement([me, other], digest: 2)
+        alone.handle(.placement(try placement([me], digest: 1), present: [], copies: [1]))
+        alone.handle(.placement(one, present: [other], copies: [1]))
+        let answer = alone.machine.answer(to: slots(of: other, one), of: other, isBlank: isBlank)
+        #expect(answer.partial.isEmpty && answer.complete == written.intersection(slots(of: other, one)))
+        // The other, alone until now, has nothing: all there is is here, and nothing is dropped.
+        for call in bench.takeCalls() { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
+        #expect(bench.machine.unsettledCount == 0 && bench.machine.answer(to: all, of: other, isBlank: isBlank).complete == all)
+        #expect(!bench.effects.contains { if case .drop = $0 { true } else { false } })
+    }
+
+    /// The last owner answers when the others' pages are here already: what it has is fetched, too, also if others joined meanwhile, and it is
+    /// not told that all is here, lest it lets go of it.
+    @Test(arguments: [false, true]) func whoAnswersLateIsAskedForWhatItHas(joins: Bool) throws {
+        var bench = Bench(me)
+        let fourth = PeerID(high: 4, low: 4), three = try placement([me, other, third], digest: 1)
+        bench.handle(.placement(three, present: [other, third], copies: [1]))
+        var mine = slots(of: me, three)
+        let whole = ClaimAnswer(complete: mine, owned: [Ownership(since: 1, slots: mine)])
+        var late = try #require(bench.effects.calls(to: third).first)
+        bench.handle(.answered(try #require(bench.effects.calls(to: other).first), .claimed(whole)))
+        bench.effects = []
+        bench.handle(.tick, after: 600)
+        #expect(bench.pullAll() == [other: mine] && bench.machine.unsettledCount == 0)
+        func told(_ peer: PeerID) -> ClaimAnswer { bench.machine.answer(to: mine, of: peer, isBlank: { _ in false }) }
+        #expect(told(other).complete == mine && told(third).complete.isEmpty && told(third).partial == mine)
+        if joins {
+            let four = try placement([me, other, third, fourth], digest: 2)
+            bench.handle(.placement(four, present: [other, third, fourth], copies: [1]))
+            mine = slots(of: me, four)
+            late = try #require(bench.effects.calls(to: third).first)
+        }
+        bench.handle(.answered(late, .claimed(ClaimAnswer(complete: mine, owned: [Ownership(since: 9, slots: mine)]))))
+        #expect(bench.machine.unsettledCount == mine.count && bench.pullAll() == [third: mine])
+        #expect(bench.machine.unsettledCount == 0 && told(third).complete == mine)
+    }
+}
