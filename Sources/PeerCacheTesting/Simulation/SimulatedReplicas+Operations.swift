@@ -30,7 +30,8 @@ extension SimulatedReplicas {
 
     /// Messages between two peers arrive in order or not at all; a lost question goes unanswered.
     mutating func send(_ from: Int, _ to: Int, _ message: Message) {
-        if scenario.slowAnswers > 0, case .answer(_, _, .claim) = message, Int.random(in: 0..<1_000, using: &random) < scenario.slowAnswers {
+        if scenario.slowAnswers > 0, case .answer(_, _, .claim) = message, Int.random(in: 0..<1_000, using: &random) < scenario.slowAnswers
+        {
             // A task of its own answers, so what follows need not wait.
             return queue.push(
                 .deliver(from: from, to: to, message), at: now + Int64.random(in: 600_000_000..<1_900_000_000, using: &random))
