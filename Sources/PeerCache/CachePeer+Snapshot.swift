@@ -107,8 +107,10 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
 
 /// Whether this peer takes part in its cluster, as far as it knows that.
 ///
-/// A peer that has found nobody is ready, alone. Deploys wait for it before the next peer goes: then no keys are lost. One that has lost the connection to a placed member is not, until it is back or the member is dropped (ten seconds for a vanished host): do not
-/// let a load balancer take all instances out for that.
+/// A peer that has tried the addresses of its discovery (for at most ten seconds) and found nobody is ready, alone; but not as long as a peer at
+/// one of them is of another `cluster`, has another `security`, or a clock far off. Deploys wait for it before the
+/// next peer goes: then no keys are lost. One that has lost the connection to a placed member is not ready, until it is back or the member is
+/// dropped (ten seconds for a vanished host): do not let a load balancer take all instances out for that.
 public struct PeerReadiness: Sendable, Hashable, Codable {
     /// Nothing stands against it.
     public var isReady: Bool
@@ -155,6 +157,11 @@ extension CachePeer {
         }
         for member in routing.view?.placed ?? [] where member.id != core.me && core.directory.connection(to: member.id) == nil {
             reasons.append("no connection to peer \(member.id)")
+        }
+        switch transport.solitude {
+        case .searching: reasons.append("the addresses that `discovery` names are being tried")
+        case .foreign(let address, let reason): reasons.append("no other peer was found, and \(address) answers: \(reason.advice)")
+        case nil: break
         }
         let slots = core.replicator.counts
         if slots.unsettled > 0 { reasons.append("\(slots.unsettled) slots are being gathered") }

@@ -67,7 +67,7 @@ public final class CachePeer: Service, Sendable {
     /// The address that other peers dial, as `host:port`; nil until the peer listens, and of an observer. With `bind.port` 0 a new id has a new port.
     public var address: String? { transport.view.flatMap { $0.member(core.me)?.record.address.description } }
 
-    private var transport: PeerTransport { identity.withLock { $0.transport } }
+    var transport: PeerTransport { identity.withLock { $0.transport } }
 
     /// A cache by its name: a typed handle, the same one for the same name and types. The loader runs on the peer that owns the key; nil from
     /// it means that the key does not exist. Without a loader a miss is nil.

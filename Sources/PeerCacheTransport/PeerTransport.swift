@@ -75,6 +75,9 @@ package final class PeerTransport: Sendable {
     /// The member list now, or nil before ``start()``.
     package var view: MembershipView? { state.withLock { $0.membership }?.view }
 
+    /// Why this peer, which knows no other, may not be meant to be alone; nil: it is not alone, or may well be.
+    package var solitude: Solitude? { configuration.discovery == nil ? nil : state.withLock { $0.membership }?.solitude }
+
     // MARK: Lifetime
 
     /// Listens, and joins the cluster in the background.

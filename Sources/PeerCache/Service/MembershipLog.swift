@@ -24,7 +24,7 @@ enum MembershipLog {
         case .isolated: logger.warning("more than half of the peers are suspect or dead here: this one may be cut off")
         case .foreignPeer(let address, let reason):
             logger.warning(
-                "no connection to a peer: \(advice(reason))",
+                "no connection to a peer: \(reason.advice)",
                 metadata: [LogKey.address.rawValue: "\(address)", LogKey.reason.rawValue: "\(reason)"])
         case .clockSkew(let address):
             logger.warning(
@@ -38,9 +38,17 @@ enum MembershipLog {
         }
     }
 
+    private static func metadata(_ record: MemberRecord) -> Logger.Metadata {
+        [LogKey.peer.rawValue: "\(record.id)", LogKey.address.rawValue: "\(record.address)"]
+    }
+
+    private static func metadata(_ peer: PeerID) -> Logger.Metadata { [LogKey.peer.rawValue: "\(peer)"] }
+}
+
+extension ForeignReason {
     /// What differs at the two, and where it is set.
-    private static func advice(_ reason: ForeignReason) -> String {
-        switch reason {
+    var advice: String {
+        switch self {
         case .cluster: "it is of another cluster; compare `cluster` at both"
         case .secret: "it has another shared secret; compare `security` at both"
         case .version: "it speaks no version of the protocol that this one speaks; compare the versions of PeerCache"
@@ -49,10 +57,4 @@ enum MembershipLog {
         case .settings: "the slots, the placement rule or `hashKey` differ; compare `hashKey` and the versions of PeerCache at both"
         }
     }
-
-    private static func metadata(_ record: MemberRecord) -> Logger.Metadata {
-        [LogKey.peer.rawValue: "\(record.id)", LogKey.address.rawValue: "\(record.address)"]
-    }
-
-    private static func metadata(_ peer: PeerID) -> Logger.Metadata { [LogKey.peer.rawValue: "\(peer)"] }
 }

@@ -4,7 +4,7 @@ extension GossipMachine {
         case .join:
             guard stage == .idle else { return }
             stage = .joined
-            resolveAt = now
+            (joinedAt, resolveAt) = (now, now)
             if configuration.retriesTheDead { retryAt = now + random.around(configuration.retryEvery) }
         case .leave:
             guard stage == .idle || stage == .joined else { return }

@@ -70,7 +70,7 @@ extension GossipMachine {
     mutating func endDial(_ id: ConnectionID, _ dial: Dial) {
         dials[id] = nil
         if let member = dial.target.member { links.change(member) { $0.dials = max(0, $0.dials - 1) } }
-        places.change(dial.address) { $0.isDialling = false }
+        places.change(dial.address) { ($0.isDialling, $0.isTried) = (false, true) }
         while dials.count < configuration.dialsMax, !dialQueue.isEmpty {
             let next = dialQueue.removeFirst()
             // Whoever was reached or left meanwhile would waste the place.

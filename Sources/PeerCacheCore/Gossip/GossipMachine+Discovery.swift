@@ -13,6 +13,7 @@ extension GossipMachine {
 
     /// A failed or empty answer keeps the last one: DNS that is down for a while must not make an island.
     mutating func discovered(_ addresses: [PeerAddress], failed: Bool) {
+        hasDiscovered = true
         guard stage == .joined, !failed, !addresses.isEmpty else { return }
         var answer = SortedMap<PeerAddress, Place>()
         var dropped = 0

@@ -67,6 +67,9 @@ package struct GossipMachine: Sendable {
     /// Until when addresses rest at which we met ourselves. At most `ownAddressesMax`.
     var ownAddresses = SortedMap<PeerAddress, Instant>()
     var hadContact = false
+    /// Discovery has answered, if only with an error.
+    var hasDiscovered = false
+    var joinedAt = Instant.zero
     var syncs: [SyncSession] = []
     var cases = SortedMap<PeerID, Case>()
     var rests = SortedMap<PeerID, Instant>()

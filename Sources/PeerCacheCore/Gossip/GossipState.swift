@@ -131,6 +131,8 @@ extension GossipMachine {
         /// Hash of our id and the address: each peer has its own order, so a mass start spreads over the seeds.
         var rank: UInt64
         var isDialling = false
+        /// A dial to it has ended.
+        var isTried = false
         /// Who answered here last: discovery may name a host where members advertise an IP address.
         var answered: PeerID?
         /// A present member is there, or we are. Derived from the table.

@@ -54,6 +54,8 @@ final class MembershipShell: Sendable {
     /// The member list as the machine sees it now. One lock.
     var view: MembershipView { state.withLock { $0.machine.snapshot() } }
 
+    var solitude: Solitude? { state.withLock { $0.machine.solitude } }
+
     var myRecord: MemberRecord { state.withLock { $0.machine.me } }
 
     private func stop() {

@@ -1,0 +1,68 @@
+import PeerCacheCore
+import Testing
+
+/// Whether a peer that knows no other is meant to be alone.
+@Suite struct GossipSolitudeTests {
+    private let seeds = (20..<23).map(GossipNetwork.address)
+
+    @Test func whoHasTriedAllAddressesIsAlone() throws {
+        let bench = try GossipBench(joined: false)
+        #expect(bench.machine.solitude == nil, "it does not look for anybody yet")
+        _ = bench.handle(.command(.join))
+        #expect(bench.machine.solitude == .searching)
+        _ = bench.handle(.discovered(seeds, failed: false))
+        for id: ConnectionID in 1...2 { _ = bench.handle(.connection(id, .refused)) }
+        #expect(bench.machine.solitude == .searching)
+        _ = bench.handle(.connection(3, .timedOut))
+        #expect(bench.machine.solitude == nil)
+    }
+
+    @Test func discoveryThatFailsOrIsSlowMakesNobodyWaitForEver() throws {
+        let failing = try GossipBench()
+        _ = failing.handle(.discovered([], failed: true))
+        #expect(failing.machine.solitude == nil)
+        let slow = try GossipBench()
+        _ = slow.advance(by: .seconds(9))
+        #expect(slow.machine.solitude == .searching)
+        _ = slow.advance(by: .seconds(2))
+        #expect(slow.machine.solitude == nil)
+    }
+
+    @Test(arguments: [ForeignReason.cluster, .secret, .clock, .version, .settings]) func aStrangerAtAnAddressIsAReason(
+        reason: ForeignReason
+    ) throws {
+        let bench = try GossipBench()
+        _ = bench.handle(.discovered(seeds, failed: false))
+        let dialled = try #require(bench.machine.solitude.map { _ in seeds })
+        for id: ConnectionID in 1...2 { _ = bench.handle(.connection(id, .refused)) }
+        _ = bench.handle(.connection(3, .foreign(reason)))
+        guard reason != .version, reason != .settings else { return #expect(bench.machine.solitude == nil) }
+        guard case .foreign(let address, reason) = bench.machine.solitude else {
+            Issue.record("\(bench.machine.solitude as Any)")
+            return
+        }
+        #expect(dialled.contains(address))
+        // Somebody of the cluster is found.
+        _ = bench.accept(GossipBench.record(7))
+        #expect(bench.machine.solitude == nil)
+    }
+
+    @Test func aStrangerThatIsGoneIsNone() throws {
+        let bench = try GossipBench()
+        _ = bench.handle(.discovered([seeds[0]], failed: false))
+        _ = bench.handle(.connection(1, .foreign(.secret)))
+        var effects = bench.advance(by: .seconds(59))
+        #expect(bench.machine.solitude == .foreign(seeds[0], .secret))
+        for _ in 0..<20 {
+            for id in effects.dialIDs { _ = bench.handle(.connection(id, .refused)) }
+            effects = bench.advance(by: .seconds(1))
+        }
+        #expect(bench.machine.solitude == nil)
+        let other = try GossipBench()
+        _ = other.handle(.discovered([seeds[0]], failed: false))
+        _ = other.handle(.connection(1, .foreign(.secret)))
+        _ = other.handle(.discovered([seeds[1]], failed: false))
+        _ = other.handle(.connection(2, .refused))
+        #expect(other.machine.solitude == nil, "discovery does not name it any more")
+    }
+}
