@@ -18,8 +18,13 @@ package struct PeerAddress: Hashable, Comparable, Sendable, CustomStringConverti
         } else if host.contains(":") {
             return nil  // an IPv6 address without brackets is ambiguous
         }
-        guard !host.isEmpty, host.utf8.count <= 255 else { return nil }
+        guard !host.isEmpty, host.utf8.count <= 255, Self.isHost(host) else { return nil }
         self.init(host: String(host), port: port)
+    }
+
+    /// Whether it may be a name or an IP address: neither brackets nor white space, and a colon only in an IPv6 address, which has two.
+    package static func isHost(_ text: some StringProtocol) -> Bool {
+        !text.contains { $0.isWhitespace || $0 == "[" || $0 == "]" } && text.count { $0 == ":" } != 1
     }
 
     package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }

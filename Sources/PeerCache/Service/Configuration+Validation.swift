@@ -24,9 +24,13 @@ extension CachePeerConfiguration {
         let clusterBytes = cluster.utf8.count
         try check(1...128 ~= clusterBytes, "cluster", "\(clusterBytes) bytes long", "use a name of 1...128 bytes of UTF-8")
         try check(!bind.host.isEmpty, "bind.host", "empty", "use an IP address, for example \"0.0.0.0\"")
+        try check(PeerAddress.isHost(bind.host), "bind.host", "\"\(bind.host)\"", "use a name or an IP address, without brackets or a port")
         try check(0...65_535 ~= bind.port, "bind.port", bind.port, "use 0 (the system chooses) or 1...65535")
         if let advertise {
             try check(!advertise.host.isEmpty, "advertise.host", "empty", "use the address that other peers dial, or leave `advertise` nil")
+            try check(
+                PeerAddress.isHost(advertise.host), "advertise.host", "\"\(advertise.host)\"",
+                "use a name or an IP address, without brackets or a port")
             try check(0...65_535 ~= advertise.port, "advertise.port", advertise.port, "use 0 (as listened at) or 1...65535")
         }
         try check(
@@ -162,7 +166,8 @@ extension CachePeerConfiguration.Discovery {
             guard let address = PeerAddress(text) else {
                 throw PeerCacheError(
                     .invalidConfiguration,
-                    "discovery has the address \"\(text)\"; use \"host:port\" with a port of 1...65535, an IPv6 address in brackets")
+                    "discovery has the address \"\(text)\"; use \"host:port\" with a port of 1...65535, an IPv6 address in brackets, no white space"
+                )
             }
             addresses.append(address)
         }

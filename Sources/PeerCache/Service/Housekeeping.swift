@@ -70,7 +70,7 @@ extension PeerCore {
         let places: String
         switch configuration.discovery.kind {
         case .none: return
-        case .peers(let addresses): places = addresses.joined(separator: ", ")
+        case .peers(let addresses): places = addresses.isEmpty ? "an empty list" : addresses.joined(separator: ", ")
         case .dns(let name, let port): places = "\(name), port \(port)"
         case .services(let name): places = name
         case .custom: places = "a source of the application's own"
