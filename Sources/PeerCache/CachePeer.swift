@@ -241,7 +241,10 @@ public final class CachePeer: Service, Sendable {
         let deadline = began &+ core.configuration.handOverTimeout.nanosecondsSaturating
         var successorSeen = began
         try? await Task.sleep(for: core.configuration.leaveGrace)
-        while core.replicator.owedToOthers > 0, ClusterClock.monotonicNanoseconds < deadline, !Task.isCancelled {
+        // Nothing is owed before the leaving has its placement.
+        while core.table.routing.myIndex != nil || core.replicator.owedToOthers > 0, ClusterClock.monotonicNanoseconds < deadline,
+            !Task.isCancelled
+        {
             let now = ClusterClock.monotonicNanoseconds
             if Self.mayHaveSuccessor(transport.view, others) { successorSeen = now }
             if now &- successorSeen > Self.nobodyLeftNanoseconds { break }

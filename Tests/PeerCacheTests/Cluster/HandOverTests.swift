@@ -60,11 +60,11 @@ struct HandOverTests {
     }
 
     /// What only the leaving peer holds goes to its successors before it ends.
-    @Test(arguments: [1, 2]) func aLeavingPeerHandsOver(copies: Int) async throws {
+    @Test(arguments: [1, 2], [Duration.zero, .milliseconds(20)]) func aLeavingPeerHandsOver(copies: Int, grace: Duration) async throws {
         let loads = Loads()
         try await withCluster(of: 2) { peers in
             let caches = peers.map { cache($0, loads, copies: copies) }
-            try await withOneMore(peers[0], loads, copies: copies) { third, cache in
+            try await withOneMore(peers[0], loads, copies: copies, configure: { $0.leaveGrace = grace }) { third, cache in
                 try await eventually("three members, all settled") {
                     ([third] + peers).allSatisfy { $0.readiness.isReady && $0.snapshot().memberCount == 3 }
                 }

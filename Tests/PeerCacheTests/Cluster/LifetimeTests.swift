@@ -9,7 +9,7 @@ import Testing
         try await withCluster(of: 2) { peers in
             let seed = try #require(peers[0].address)
             let third = try CachePeer(configuration: testConfiguration(seeds: [seed]) { $0.leaveGrace = .milliseconds(200) })
-            let cache = third.cache("c", key: Int.self, value: String.self) { "row \($0)" }
+            let caches = (peers + [third]).map { $0.cache("c", key: Int.self, value: String.self) { "row \($0)" } }, cache = caches[2]
             let group = ServiceGroup(services: [third], logger: testConfiguration().logger)
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await group.run() }
