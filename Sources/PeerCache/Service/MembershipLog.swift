@@ -51,7 +51,8 @@ extension ForeignReason {
         switch self {
         case .cluster: "it is of another cluster; compare `cluster` at both"
         case .secret: "it has another shared secret; compare `security` at both"
-        case .version: "it speaks no version of the protocol that this one speaks; compare the versions of PeerCache, and see that a peer is there"
+        case .version:
+            "it speaks no version of the protocol that this one speaks; compare the versions of PeerCache, and see that a peer is there"
         case .clock: "its clock and this one's are too far apart; check that both hosts keep time (NTP)"
         case .isSelf: "it is this peer itself"
         case .settings: "the slots, the placement rule or `hashKey` differ; compare `hashKey` and the versions of PeerCache at both"
