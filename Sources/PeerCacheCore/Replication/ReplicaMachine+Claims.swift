@@ -66,17 +66,24 @@ extension ReplicaMachine {
         }
     }
 
-    /// Others' pages have been asked for already, and perhaps taken in. It may be the last owner: what it has counts as well.
+    /// Others' pages have been asked for already, and perhaps taken in. What it took in as owner after them counts as well.
     private mutating func heardLate(_ peer: PeerID, _ effects: inout [Effect]) {
         guard let late = unheard[peer], let answer = known[peer] else { return }
         unheard[peer] = nil
-        for slot in late.slots where answer.complete.contains(slot) || answer.partial.contains(slot) {
-            guard contents[slot.index] != .absent, sourcesLeft[slot.index] < .max else { continue }
+        let queued = SlotSet(sources[peer]?.rest ?? [])
+        for slot in late.intersection(wanted).slots where !queued.contains(slot) && sourcesLeft[slot.index] < .max {
+            guard answer.partial.contains(slot) || (answer.complete.contains(slot) && isLastOwner(peer, of: slot)) else { continue }
             contents[slot.index] = .regaining
             sourcesLeft[slot.index] += 1
             enqueue(slot, from: peer)
             effects.append(.serve(slot, serving(slot)))
         }
+    }
+
+    /// None of the others that hold all that there is was owner after it, or with it.
+    private func isLastOwner(_ peer: PeerID, of slot: Slot) -> Bool {
+        let since = known[peer]?.owned(slot) ?? 0
+        return zip(known.keys, known.values).allSatisfy { $0 == peer || !$1.complete.contains(slot) || $1.owned(slot) < since }
     }
 
     mutating func advanceClaim(_ effects: inout [Effect]) {
@@ -95,8 +102,18 @@ extension ReplicaMachine {
         self.claim = claim
         guard isComplete || (now - claim.since >= configuration.claimTimeout && !claim.isSettled) else { return }
         self.claim?.isSettled = true
-        for slot in claim.slots.slots { settle(slot, isLast: isComplete, isUnanswered: claim.isUnanswered, &effects) }
-        if isComplete { (self.claim, unheard) = (nil, SortedMap()) }
+        var chosen = SlotSet()
+        for slot in claim.slots.slots {
+            let hadSources = sourcesLeft[slot.index] > 0
+            settle(slot, isLast: isComplete, isUnanswered: claim.isUnanswered, &effects)
+            if !hadSources, sourcesLeft[slot.index] > 0 { chosen.insert(slot) }
+        }
+        if isComplete { return (self.claim, unheard) = (nil, SortedMap()) }
+        for peer in claim.waiting.keys {
+            var others = chosen
+            others.subtract(SlotSet(sources[peer]?.rest ?? []))
+            unheard.insert(others, for: peer)
+        }
     }
 
     /// The former owners have answered, or had the time to.

@@ -24,7 +24,7 @@ extension ReplicaMachine {
         let meets = (before.members.count <= 1 && next.members.count > 1) || vanished.contains { next.index(of: $0) != nil }
         noteVanished(before, next, present)
         let isAlone = present.isEmpty
-        var claimed = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
+        var claimed = SlotSet(), restarted = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
         for index in 0..<Slot.count {
             guard let slot = Slot(index: index) else { continue }
             let old = rank(slot, before, mine.0), new = rank(slot, next, mine.1), wasClaiming = claiming.contains(slot)
@@ -35,6 +35,7 @@ extension ReplicaMachine {
             if new < copiesMax { wanted.insert(slot) } else { wanted.remove(slot) }
             if enters || (meets && new < copiesMax) {
                 stopFetching(slot)
+                restarted.insert(slot)
                 if contents[index] == .absent { effects.append(.adopt(slot)) }
                 // Entries of before, without what was written elsewhere meanwhile.
                 gatheringSince[index] = now.hlc
@@ -74,6 +75,7 @@ extension ReplicaMachine {
             if old != new || enters || meets || (wasClaiming && !claiming.contains(slot)) { effects.append(.serve(slot, serving(slot))) }
         }
         for batch in [lost, owed] where !batch.slots.isEmpty { kept.append(batch) }
+        unheard.updateAll { _, late in late.subtract(restarted) }
         dropSourcesThatWent(&effects)
         beginClaim(claimed, &effects)
     }

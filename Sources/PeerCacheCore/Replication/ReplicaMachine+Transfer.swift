@@ -25,7 +25,6 @@ extension ReplicaMachine {
             contents[slot.index] = .regaining
             effects.append(.serve(slot, serving(slot)))
         }
-        for peer in claim?.waiting.keys ?? [] { unheard.insert(slot, for: peer) }
         sourcesLeft[slot.index] = UInt8(clamping: chosen.count)
         for peer in chosen.prefix(Int(UInt8.max)) { enqueue(slot, from: peer) }
     }
@@ -133,9 +132,8 @@ extension ReplicaMachine {
         for peer in sources.keys where !present.contains(peer) { giveUp(peer, &effects) }
     }
 
-    /// The slot was lost again before it was complete, or is gathered anew.
+    /// The slot was lost again before it was complete.
     mutating func stopFetching(_ slot: Slot) {
-        unheard.updateAll { _, slots in slots.remove(slot) }
         guard sourcesLeft[slot.index] > 0 else { return }
         sourcesLeft[slot.index] = 0
         sources.updateAll { _, source in source.remove(slot) }

@@ -49,4 +49,47 @@ extension ReplicaMachineTests {
         #expect(bench.machine.unsettledCount == mine.count && bench.pullAll() == [third: mine])
         #expect(bench.machine.unsettledCount == 0 && told(third).complete == mine)
     }
+
+    /// What a peer said under the placement before chooses it as a source before it answers again: then it has let the slots go.
+    @Test func whoIsASourceAlreadyIsNoneTwice() throws {
+        var bench = Bench(me)
+        let fourth = PeerID(high: 4, low: 4)
+        let three = try placement([me, other, third], digest: 1), four = try placement([me, other, third, fourth], digest: 2)
+        bench.handle(.placement(three, present: [other, third], copies: [1]))
+        let mine = slots(of: me, four)
+        let whole = ClaimAnswer(complete: slots(of: me, three), owned: [Ownership(since: 1, slots: slots(of: me, three))])
+        bench.handle(.answered(try #require(bench.effects.calls(to: other).first), .claimed(whole)))
+        bench.handle(.placement(four, present: [other, third, fourth], copies: [1]))
+        let again = try #require(bench.effects.calls(to: other).last)
+        bench.effects = []
+        bench.handle(.tick, after: 600)
+        bench.handle(.answered(again, .claimed(whole)))
+        for _ in 0..<1_000 where bench.machine.unsettledCount > 0 {
+            for call in bench.takeCalls() {
+                switch call.question {
+                case .pull: bench.handle(.answered(call.id, .notHeld))
+                case .claim: bench.handle(.answered(call.id, .claimed(ClaimAnswer())))
+                default: break
+                }
+            }
+            bench.handle(.tick, after: 300)
+        }
+        #expect(bench.machine.unsettledCount == 0 && mine.count > 0)
+    }
+
+    /// A copy that answers late has nothing that the last owner had not.
+    @Test func aCopyThatAnswersLateCastsNoDoubt() throws {
+        var bench = Bench(me)
+        let three = try placement([me, other, third], digest: 1), mine = slots(of: me, three)
+        bench.handle(.placement(three, present: [other, third], copies: [1]))
+        let late = try #require(bench.effects.calls(to: third).first)
+        let whole = ClaimAnswer(complete: mine, owned: [Ownership(since: 5, slots: mine)])
+        bench.handle(.answered(try #require(bench.effects.calls(to: other).first), .claimed(whole)))
+        bench.effects = []
+        bench.handle(.tick, after: 600)
+        #expect(bench.pullAll() == [other: mine])
+        bench.handle(.answered(late, .claimed(ClaimAnswer(complete: mine))))
+        #expect(bench.machine.unsettledCount == 0 && bench.pullAll() == [:])
+        #expect(bench.machine.answer(to: mine, of: third, isBlank: { _ in false }).complete == mine)
+    }
 }

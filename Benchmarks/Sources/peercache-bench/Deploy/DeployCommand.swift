@@ -11,8 +11,8 @@ struct DeployCommand: AsyncParsableCommand {
         discussion: """
             Processes on loopback hold the keys; this process holds none and reads all of them at random. `rolling`: each process in turn \
             gets SIGTERM, and a new one starts; the next one goes when everybody is ready. `hasty`: the same with SIGKILL and without \
-            waiting, for comparison. `kill`: one of them is killed. `join`: one more starts. Loads are per cent of the keys held, for `join` \
-            of those that move; `drop` is how far the hit ratio of the worst second lies below one.
+            waiting, for comparison. `kill`: one of them is killed. `join`: one more starts. `second`: a second one starts beside a lone one. \
+            Loads are per cent of the keys held, for `join` and `second` of those that move; `drop` is how far the hit ratio of the worst second lies below one.
             """)
 
     @Flag(help: "Print one JSON object per figure and line.") var json = false
@@ -20,7 +20,7 @@ struct DeployCommand: AsyncParsableCommand {
     @Option(help: "Processes that hold keys.") var peers = 5
     @Option(help: "Keys, of about 100 bytes each.") var keys = 100_000
     @Option(help: "Reads per second.") var rate = 5_000
-    @Option(help: "Of rolling,hasty,kill,join.") var parts = "rolling,hasty,kill,join"
+    @Option(help: "Of rolling,hasty,kill,join,second.") var parts = "rolling,hasty,kill,join,second"
 
     func validate() throws {
         guard peers >= 3, keys >= 1, rate >= 100, rounds >= 1 else { throw ValidationError("--peers 3, --keys 1, --rate 100 at least") }
@@ -42,7 +42,8 @@ struct DeployCommand: AsyncParsableCommand {
         let log = LoadLog()
         var children: [DeployChild] = []
         defer { for child in children { child.killAtOnce() } }
-        for _ in 0..<(part == "join" ? peers - 1 : peers) {
+        let first = part == "second" ? 1 : part == "join" ? peers - 1 : peers
+        for _ in 0..<first {
             children.append(try DeployChild(seeds: children.first.map { [$0.address] } ?? [], log))
         }
         let peer = try CachePeer(configuration: DeployCluster.configuration(seeds: [children[0].address], weight: 0))
@@ -73,7 +74,7 @@ struct DeployCommand: AsyncParsableCommand {
         try await Task.sleep(for: .seconds(3))
         load.stop()
         await reading.value
-        let base = part == "join" ? keys / peers : keys
+        let base = first < children.count ? keys / children.count : keys
         measurements.add("deploy.\(part).loads", 100 * Double(log.total - before) / Double(base), "%")
         measurements.add("deploy.\(part).drop", 100 * load.worst(log), "pp")
         measurements.add("deploy.\(part).failed", Double(load.failures), "reads")
