@@ -64,7 +64,8 @@ extension ReplicaMachineTests {
         bench.effects = []
         bench.handle(.tick, after: 600)
         bench.handle(.answered(again, .claimed(whole)))
-        for _ in 0..<1_000 where bench.machine.unsettledCount > 0 {
+        for _ in 0..<1_000 {
+            if bench.machine.unsettledCount == 0 { break }
             for call in bench.takeCalls() {
                 switch call.question {
                 case .pull: bench.handle(.answered(call.id, .notHeld))

@@ -70,7 +70,8 @@ extension ReplicaMachineTests {
         }
         #expect(!told.slots.contains { bench.effects.servings[$0] == .open })
         var fetched = SlotSet()
-        for _ in 0..<Slot.count where bench.machine.unsettledCount > 0 {
+        for _ in 0..<Slot.count {
+            if bench.machine.unsettledCount == 0 { break }
             for call in bench.takeCalls() {
                 switch call.question {
                 case .claim: bench.handle(.answered(call.id, answer))
@@ -97,7 +98,8 @@ extension ReplicaMachineTests {
         bench.handle(.missed(SlotSet([slot])))
         bench.effects = []
         bench.handle(.placement(two, present: [third], copies: [3]))
-        for _ in 0..<Slot.count where bench.machine.unsettledCount > 0 {
+        for _ in 0..<Slot.count {
+            if bench.machine.unsettledCount == 0 { break }
             for effect in bench.effects {
                 if case .drop(let dropped, _) = effect { #expect(dropped == slot) }
             }
@@ -127,7 +129,8 @@ extension ReplicaMachineTests {
         bench.handle(.missed(SlotSet([slot])))
         bench.handle(.placement(two, present: [other], copies: [2]))
         var asked = SlotSet()
-        for _ in 0..<Slot.count where bench.machine.unsettledCount > 0 {
+        for _ in 0..<Slot.count {
+            if bench.machine.unsettledCount == 0 { break }
             for call in bench.takeCalls() {
                 switch call.question {
                 case .claim(let slots, _):
@@ -161,7 +164,8 @@ extension ReplicaMachineTests {
         let answer = ClaimAnswer(complete: theirs, owned: [Ownership(since: 5, slots: theirs)], missed: [missed])
         for call in bench.takeCalls() where claimed(call.question) != nil { bench.handle(.answered(call.id, .claimed(answer))) }
         #expect(bench.effects.servings[slot] == .doubtful)
-        #expect(theirs.slots.dropFirst().allSatisfy { bench.effects.servings[$0] == .open })
+        let servings = bench.effects.servings
+        #expect(theirs.slots.dropFirst().allSatisfy { servings[$0] == .open })
         let pulls = bench.takeCalls().filter { if case .pull = $0.question { true } else { false } }
         #expect(pulls.map(\.question) == [.pull(PullRequest(slots: [slot], bucket: 0), isDoubtful: true)])
         for call in pulls { bench.handle(.answered(call.id, .pulled(slots: 1, next: 0, bytes: 100))) }
