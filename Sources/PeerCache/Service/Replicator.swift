@@ -9,13 +9,13 @@ final class Replicator: Sendable {
         var me: PeerID
         var machine: ReplicaMachine
         var voters: [Voters] = []
-        /// Slots that the machine has had adopted.
-        var held = SlotSet()
     }
     let state: Lock<State>
     let voterConfiguration: VoterConfiguration
     /// ``Serving`` by slot, for every request to look at.
     private let servings = SlotBytes(Serving.open.rawValue)
+    /// 1: the machine has had the slot adopted. The store may hold it for strict caches alone.
+    private let held = SlotBytes(0)
     /// Calls that could not be made, as too much runs already; the machine hears of it with the next tick.
     private let unmade = Lock<[ReplicaMachine.CallID]>([])
     /// Those of ``State/voters``; for what must not wait for the machines.
@@ -30,6 +30,9 @@ final class Replicator: Sendable {
 
     /// O(1), no lock.
     func serving(_ hash: UInt64) -> Serving { Serving(rawValue: servings[Slot(hash: hash)]) ?? .claiming }
+
+    /// Whether anything is known of what fast caches have in the slot. O(1), no lock.
+    func holds(_ slot: Slot) -> Bool { held[slot] == 1 }
 
     /// What this peer answers to a claim.
     func answer(to slots: SlotSet, of asker: PeerID, _ core: PeerCore) -> ClaimAnswer {
@@ -107,10 +110,10 @@ final class Replicator: Sendable {
         state.withLock { state in
             state.me = me
             state.machine.startOver(as: me)
-            state.held = SlotSet()
             for position in state.voters.indices { startOver(&state.voters[position], as: me) }
             for slot in Slot.all {
                 core.store.forget(slot)
+                held[slot] = 0
                 servings[slot] = Serving.open.rawValue
             }
         }
@@ -121,10 +124,10 @@ final class Replicator: Sendable {
     private func change(_ effect: ReplicaMachine.Effect, _ state: inout State, _ core: PeerCore) {
         switch effect {
         case .adopt(let slot):
-            state.held.insert(slot)
+            held[slot] = 1
             core.store.adopt(slot)
         case .forget(let slot):
-            state.held.remove(slot)
+            held[slot] = 0
             forget(slot, state, core) { $0.scheme == nil }
         case .drop(let slot, let clock):
             let concerned = Set(core.caches.filter { $0.scheme == nil }.map(\.index))  // asked for membership, never iterated
@@ -143,7 +146,7 @@ final class Replicator: Sendable {
 
     /// Forgets a slot of some caches, and as a whole when no machine holds it any more.
     func forget(_ slot: Slot, _ state: State, _ core: PeerCore, where isGone: (CacheCore) -> Bool) {
-        guard state.held.contains(slot) || state.voters.contains(where: { $0.machine.held.contains(slot) }) else {
+        guard holds(slot) || state.voters.contains(where: { $0.machine.held.contains(slot) }) else {
             return core.store.forget(slot)
         }
         let gone = Set(core.caches.filter(isGone).map(\.index))  // asked for membership, never iterated

@@ -127,11 +127,18 @@ struct HandOverTests {
         peer.cache("silent", key: Int.self, value: String.self, options: .init(copies: copies, nearFor: .zero))
     }
 
-    /// Who has forgotten a slot does not know what was removed from it: what others say of the key is not all there is.
-    @Test func whoHoldsNothingOfASlotSaysNothingOfItsKeys() async throws {
+    /// Who has forgotten a slot does not know what was removed from it: what others say of the key is not all there is. Also when it holds the
+    /// slot for a strict cache.
+    @Test(arguments: [false, true]) func whoHoldsNothingOfASlotSaysNothingOfItsKeys(isVoting: Bool) async throws {
         let loads = Loads()
-        try await withCluster(of: 2) { peers in
+        try await withCluster(of: 2, configure: { $0.minimumPeers = 2 }) { peers in
             let caches = peers.map { cache($0, loads, copies: 1) }
+            if isVoting {
+                let options = CacheOptions(copies: 3, readFrom: 2, ackedBy: 2)
+                for peer in peers { _ = peer.cache("strict", key: Int.self, value: String.self, options: options) }
+                try await eventually("all vote") { peers.allSatisfy { $0.snapshot().slotsSilent == 0 } }
+                #expect(Slot.all.allSatisfy { peers[0].core.store.isHeld($0) && peers[1].core.store.isHeld($0) })
+            }
             var unknown = 0
             for key in 0..<50 {
                 let bytes = key.keyBytes, core = caches[0].core, hash = core.hash(bytes)
