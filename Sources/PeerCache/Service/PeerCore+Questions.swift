@@ -18,15 +18,16 @@ extension PeerCore {
         }
     }
 
-    private func request(_ kind: RequestKind, _ value: [UInt8], placement: UInt64 = 0, to other: PeerID, _ patience: Patience) async
-        -> PeerResponse?
-    {
+    private func request(
+        _ kind: RequestKind, _ value: [UInt8], placement: UInt64 = 0, flags: RequestFlags = .none, to other: PeerID, _ patience: Patience
+    ) async -> PeerResponse? {
         let answer = await call(other, patience: patience) { id, milliseconds, frames in
             value.withUnsafeBytes { bytes in
                 var request = WireRequest(kind: kind, cache: UnsafeRawBufferPointer(start: nil, count: 0))
                 request.id = id
                 request.deadlineMilliseconds = milliseconds
                 request.placement = placement
+                request.flags = flags
                 request.value = bytes
                 frames.append(request)
             }
@@ -60,7 +61,9 @@ extension PeerCore {
     }
 
     private func pull(_ pull: PullRequest, isDoubtful: Bool, _ other: PeerID) async -> ReplicaMachine.Answer {
-        guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience) else { return .none }
+        guard let response = await request(.pull, PageWriter.pull(pull), flags: .gathering, to: other, Self.questionPatience) else {
+            return .none
+        }
         if response.status == .notHolder { return .notHeld }
         guard let result = await takeIn(response, pull, isDoubtful: isDoubtful, nil, from: other) else { return .none }
         return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)

@@ -51,11 +51,22 @@ extension RequestServer {
 
     private func pull(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
         let pull = try PageReader.pull(request.value)
+        guard request.flags.contains(.gathering) else { return send(pull, request, connection) }
+        // For fast caches. The store may hold a slot for strict ones alone: a page of it would look as if there were nothing.
+        let held = Array(pull.slots.prefix { peer.replicator.holds($0) })
+        if held.isEmpty { return refuse(request, .notHolder, connection) }
+        send(PullRequest(slots: held, bucket: pull.bucket, isBucketOnly: pull.isBucketOnly), request, connection) {
+            held.allSatisfy { self.peer.replicator.holds($0) }
+        }
+    }
+
+    /// - Parameter isGood: asked when the page has been read; no: it is to be asked for again.
+    private func send(_ pull: PullRequest, _ request: WireRequest, _ connection: PeerConnection, if isGood: () -> Bool = { true }) {
         let names = Dictionary(peer.caches.map { ($0.index, $0.nameBytes) }, uniquingKeysWith: { first, _ in first })
         guard let page = peer.store.page(pull, now: peer.clock.tick(), name: { names[$0] ?? [] }) else {
             return refuse(request, .notHolder, connection)
         }
-        respond(request.id, page, connection)
+        if isGood() { respond(request.id, page, connection) } else { refuse(request, .overloaded, connection) }
     }
 
     private func compare(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {

@@ -48,7 +48,8 @@ package struct RequestFlags: OptionSet, Sendable {
     package static let tombstone = RequestFlags(rawValue: 2)
     /// `apply`: the content came from a loader and competes for admission.
     package static let fill = RequestFlags(rawValue: 4)
-    /// With `fallback`: the asker gathers the slot, so whatever is held is of use, and so is the stamp of what was dropped or removed.
+    /// With `fallback`: the asker gathers the slot, so whatever is held is of use, and so is the stamp of what was dropped or removed. `pull`:
+    /// for fast caches; slots that are held for strict ones alone are not held.
     package static let gathering = RequestFlags(rawValue: 8)
     /// `read`: the value itself is wanted.
     package static let value = RequestFlags(rawValue: 16)

@@ -150,6 +150,10 @@ struct HandOverTests {
                 case .absent: #expect(isOther)
                 case .held: Issue.record("nothing was written")
                 }
+                // Nor has it a page of the slot: once an empty one passed for all there is, and the keys were lost.
+                let question = ReplicaMachine.Question.pull(PullRequest(slots: [Slot(hash: hash)], bucket: 0), isDoubtful: false)
+                let isPage = await peers[0].core.ask(question, of: peers[1].core.me) != .notHeld
+                #expect(isPage == isOther)
             }
             #expect(unknown > 0)
         }
