@@ -3174,18 +3174,6 @@ static const ProtobufCFieldDescriptor peercache__open_list__field_descriptors[7]
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "voted_since",
-    8,
-    PROTOBUF_C_LABEL_NONE,
-    PROTOBUF_C_TYPE_FIXED64,
-    0,   /* quantifier_offset */
-    offsetof(Peercache__OpenList, voted_since),
-    NULL,
-    NULL,
-    0,             /* flags */
-    0,NULL,NULL    /* reserved1,reserved2, etc */
-  },
-  {
     "since",
     9,
     PROTOBUF_C_LABEL_NONE,
@@ -3197,21 +3185,34 @@ static const ProtobufCFieldDescriptor peercache__open_list__field_descriptors[7]
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "voted_since",
+    10,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_FIXED64,
+    offsetof(Peercache__OpenList, n_voted_since),
+    offsetof(Peercache__OpenList, voted_since),
+    NULL,
+    NULL,
+    0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__open_list__field_indices_by_name[] = {
   4,   /* field[4] = closers */
   1,   /* field[1] = entered */
-  6,   /* field[6] = since */
+  5,   /* field[5] = since */
   2,   /* field[2] = slots */
   3,   /* field[3] = voted */
-  5,   /* field[5] = voted_since */
+  6,   /* field[6] = voted_since */
   0,   /* field[0] = voters */
 };
-static const ProtobufCIntRange peercache__open_list__number_ranges[3 + 1] =
+static const ProtobufCIntRange peercache__open_list__number_ranges[4 + 1] =
 {
   { 1, 0 },
   { 4, 2 },
   { 6, 3 },
+  { 9, 5 },
   { 0, 7 }
 };
 const ProtobufCMessageDescriptor peercache__open_list__descriptor =
@@ -3225,7 +3226,7 @@ const ProtobufCMessageDescriptor peercache__open_list__descriptor =
   7,
   peercache__open_list__field_descriptors,
   peercache__open_list__field_indices_by_name,
-  3,  peercache__open_list__number_ranges,
+  4,  peercache__open_list__number_ranges,
   (ProtobufCMessageInit) peercache__open_list__init,
   NULL,NULL,NULL    /* reserved[123] */
 };

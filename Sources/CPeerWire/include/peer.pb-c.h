@@ -599,9 +599,10 @@ struct  Peercache__OpenList
   size_t n_voted;
   uint64_t *voted;
   /*
-   * clock at which the sender took the last of these
+   * clocks at which the sender took these
    */
-  uint64_t voted_since;
+  size_t n_voted_since;
+  uint64_t *voted_since;
   /*
    * latest clock at which anybody who told of the list took a placement of theirs; 0: unknown
    */
@@ -616,7 +617,7 @@ struct  Peercache__OpenList
 };
 #define PEERCACHE__OPEN_LIST__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__open_list__descriptor) \
-    , 0,NULL, 0, 0,NULL, 0, 0, 0,NULL, 0,NULL }
+    , 0,NULL, 0, 0,NULL, 0,NULL, 0, 0,NULL, 0,NULL }
 
 
 struct  Peercache__SealAnswer

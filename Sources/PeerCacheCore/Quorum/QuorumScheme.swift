@@ -48,8 +48,8 @@ package struct VoterList: Hashable, Sendable {
     package var entered: UInt64
     /// Placements with these voters under which the peer that tells of it voted, the latest last.
     package var voted: [UInt64]
-    /// Clock at which it took the last of these.
-    package var votedSince: UInt64
+    /// Clocks at which it took these, in the same order; 0: unknown.
+    package var votedSince: [UInt64]
     /// The latest clock at which any peer that told of the list took a placement with these voters; 0: somebody did not say. Who voted
     /// in a list that it took later than that came after this one.
     package var since: UInt64
@@ -57,7 +57,7 @@ package struct VoterList: Hashable, Sendable {
     package var closers: [UInt64]
 
     package init(
-        voters: [PeerID], since: UInt64 = 0, entered: UInt64 = 0, voted: [UInt64] = [], votedSince: UInt64 = 0, closers: [UInt64] = []
+        voters: [PeerID], since: UInt64 = 0, entered: UInt64 = 0, voted: [UInt64] = [], votedSince: [UInt64] = [], closers: [UInt64] = []
     ) {
         self.voters = voters.sorted()
         (self.since, self.entered, self.voted, self.votedSince, self.closers) = (since, entered, voted, votedSince, closers)
@@ -103,7 +103,7 @@ package struct OpenLists: Hashable, Sendable {
         list.closers = []
         if voted {
             list.voted = (list.voted + [placement]).suffix(VoterList.placementsMax)
-            list.votedSince = entered
+            list.votedSince = (list.votedSince + [entered]).suffix(VoterList.placementsMax)
         }
         lists.removeAll { $0.voters == list.voters }
         lists.append(list)

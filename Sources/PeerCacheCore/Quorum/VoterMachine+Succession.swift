@@ -112,14 +112,21 @@ extension VoterMachine {
         case fetch([PeerID], isAll: Bool)
     }
 
+    /// Who voted under one placement, and the clocks at which they took it, as far as they are known. The last vote of each is told apart.
+    private struct Voted {
+        let placement: UInt64
+        var voters: [PeerID] = []
+        var timed: [(peer: PeerID, since: UInt64, isLast: Bool)] = []
+    }
+
     /// What is known of the voters of one list.
     private struct Standings {
         /// They have left it, and still have what they had there.
         var left: [PeerID] = []
         /// Of these, how many never voted there.
         var idle = 0
-        /// Of these, who voted, by placement, and the clocks at which they took it, as far as they are known.
-        var voted: [(placement: UInt64, voters: [PeerID], since: [UInt64])] = []
+        /// Of these, who voted, by placement.
+        var voted: [Voted] = []
         /// How many have left it and forgotten what they had there, because all voters of a later list voted.
         var forgot = 0
     }
@@ -145,14 +152,13 @@ extension VoterMachine {
                 standings.idle += 1
                 continue
             }
-            for placement in own.voted {
-                let since = placement == own.voted.last && own.votedSince > 0 ? [own.votedSince] : []
-                if let position = standings.voted.firstIndex(where: { $0.placement == placement }) {
-                    standings.voted[position].voters.append(peer)
-                    standings.voted[position].since += since
-                } else {
-                    standings.voted.append((placement, [peer], since))
-                }
+            let isTimed = own.votedSince.count == own.voted.count
+            for (vote, placement) in own.voted.enumerated() {
+                let position = standings.voted.firstIndex { $0.placement == placement } ?? standings.voted.count
+                if position == standings.voted.count { standings.voted.append(Voted(placement: placement)) }
+                standings.voted[position].voters.append(peer)
+                guard isTimed, own.votedSince[vote] > 0 else { continue }
+                standings.voted[position].timed.append((peer, own.votedSince[vote], vote == own.voted.count - 1))
             }
         }
         return standings
@@ -168,14 +174,25 @@ extension VoterMachine {
     ///
     /// Lists in which somebody voted follow one another. Of Q that voted in one, some were asked to leave it by whoever voted in a later one,
     /// and tell of that, too, or of what came then; it can only have been taken later. So what all took earlier came before.
+    ///
+    /// Who of them voted elsewhere since may name nothing of what came between any more: it knew that when it voted. So where earlier votes
+    /// are timed, Q that voted there are asked for all they know, whoever else is.
     private func verdict(_ slot: Slot) -> Verdict {
+        let verdict = verdict(slot, byEarlierVotes: false)
+        if case .wait = verdict { return self.verdict(slot, byEarlierVotes: true) }
+        return verdict
+    }
+
+    private func verdict(_ slot: Slot, byEarlierVotes: Bool) -> Verdict {
         let open = lists[slot.index].lists
         let standings = open.map { self.standings(of: $0, slot) }
-        var closed: [UInt64] = [], latest: UInt64 = 0
+        var closed: [UInt64] = [], latest: UInt64 = 0, witnesses: [PeerID] = []
         for (list, standings) in zip(open, standings) {
             for voted in standings.voted where voted.voters.count >= quorum(list) {
                 closed.append(voted.placement)
-                if voted.since.count >= quorum(list) { latest = max(latest, voted.since.min() ?? 0) }
+                let timed = voted.timed.filter { byEarlierVotes || $0.isLast }
+                guard timed.count >= quorum(list), let since = timed.map(\.since).min(), since > latest else { continue }
+                (latest, witnesses) = (since, timed.prefix(quorum(list)).map(\.peer))
             }
         }
         let mayKeep = scheme.sealQuorum(of: voters(slot).count)
@@ -199,6 +216,10 @@ extension VoterMachine {
                     from.append(peer)
                 }
             }
+        }
+        if byEarlierVotes {
+            for peer in witnesses where peer != me && !from.contains(peer) && told[peer]?.empty.contains(slot) != true { from.append(peer) }
+            isOpen = isOpen || !witnesses.isEmpty
         }
         return isOpen ? .fetch(from, isAll: isAll) : .nobodyVoted
     }

@@ -46,8 +46,8 @@ extension PageWriter {
         var message = Peercache__OpenList()
         peercache__open_list__init(&message)
         let list = open.list
-        (message.entered, message.since, message.voted_since) = (list.entered, list.since, list.votedSince)
-        var numbers = list.voters.flatMap { [$0.high, $0.low] } + list.voted + list.closers
+        (message.entered, message.since) = (list.entered, list.since)
+        var numbers = list.voters.flatMap { [$0.high, $0.low] } + list.voted + list.closers + list.votedSince
         var slots = open.slots.map { UInt32($0.index) }
         numbers.withUnsafeMutableBufferPointer { numbers in
             slots.withUnsafeMutableBufferPointer { slots in
@@ -55,6 +55,9 @@ extension PageWriter {
                 (message.n_voted, message.voted) = (list.voted.count, numbers.baseAddress.map { $0 + 2 * list.voters.count })
                 (message.n_closers, message.closers) = (
                     list.closers.count, numbers.baseAddress.map { $0 + 2 * list.voters.count + list.voted.count }
+                )
+                (message.n_voted_since, message.voted_since) = (
+                    list.votedSince.count, numbers.baseAddress.map { $0 + numbers.count - list.votedSince.count }
                 )
                 (message.n_slots, message.slots) = (slots.count, slots.baseAddress)
                 WireEncoder.pack(&message.base, field: field) { bytes.append($0, $1) }
@@ -112,7 +115,7 @@ extension PageReader {
         for pointer in WireDecoder.elements(pointers, count) {
             let raw = pointer.pointee
             guard raw.n_voters % 2 == 0, (2...2 * Placement.ranksMax).contains(raw.n_voters), raw.n_slots <= Slot.count,
-                max(raw.n_voted, raw.n_closers) <= VoterList.placementsMax
+                max(raw.n_voted, raw.n_voted_since, raw.n_closers) <= VoterList.placementsMax
             else {
                 throw .tooManyItems
             }
@@ -126,7 +129,8 @@ extension PageReader {
                 slots.append(slot)
             }
             let list = VoterList(
-                voters: voters, since: raw.since, entered: raw.entered, voted: voted, votedSince: raw.voted_since,
+                voters: voters, since: raw.since, entered: raw.entered, voted: voted,
+                votedSince: Array(UnsafeBufferPointer(start: raw.voted_since, count: raw.n_voted_since)),
                 closers: Array(UnsafeBufferPointer(start: raw.closers, count: raw.n_closers)))
             lists.append(OpenList(list: list, slots: slots))
         }

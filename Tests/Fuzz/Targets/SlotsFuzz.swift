@@ -223,7 +223,7 @@ struct SlotsFuzz {
             let voters = random.next() % 8 == 0 ? drawn : Set(drawn).sorted()  // the order of a set must not matter
             let list = VoterList(
                 voters: voters, since: random.next() % 4, entered: random.next(), voted: drawPlacements(&random),
-                votedSince: random.next() % 4,
+                votedSince: (0..<random.next() % 4).map { _ in random.next() % 4 },
                 closers: drawPlacements(&random))
             return OpenList(list: list, slots: drawSlots(&random).slots)
         }
