@@ -22,7 +22,8 @@ extension ByteStore {
         shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.slots.isHeld(slot.index) } ?? false
     }
 
-    /// Whether nothing was written to the slot since it was adopted, or it is absent: its pages would be empty and drop nothing. O(1).
+    /// Whether nothing was written to the slot since it was adopted, or it is absent: its pages would be empty and drop nothing.
+    /// O(entries of the neighbours in the index).
     package func isBlank(_ slot: Slot) -> Bool {
         shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.isBlank(slot.index) } ?? true
     }
