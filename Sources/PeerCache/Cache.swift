@@ -57,8 +57,8 @@ public struct Cache<Key: CacheKey, Value: Sendable>: Sendable {
     /// - Parameter ttl: time to live instead of the cache's; zero or less: expired at once.
     /// - Throws: `.valueTooLarge`, `.keyTooLong`, `.encodingFailed`, `.overloaded`, `.peerUnreachable`, `.incompatibleCache`,
     ///   `.invalidConfiguration`, `.notRunning`, `.shuttingDown`: nothing happened. `.indeterminate`, and `CancellationError` once it was sent:
-    ///   it may take effect now, later or never. Set again, or remove; an owner that was stopped for long and goes on can still carry out the
-    ///   first one then (not in strict caches).
+    ///   it may take effect now, later or never; in fast caches not later than the request timeout after it was sent, also when the owner was
+    ///   stopped and goes on. Set again, or remove.
     public func set(_ key: Key, _ value: Value, ttl: Duration? = nil) async throws {
         let bytes = try await prepare(key)
         let encoded: ByteBuffer

@@ -42,6 +42,12 @@ package final class ClusterClock: Sendable {
         return hybrid.withLock { $0.merge(remote, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax) }
     }
 
+    /// How long ago a frame with this reading was sent, in milliseconds: more by what this peer's wall clock is ahead of its sender's.
+    package func ageMilliseconds(of reading: UInt64) -> UInt64 {
+        let now = wall, sent = reading >> 16
+        return now > sent ? now - sent : 0
+    }
+
     /// Whether a stamp may be believed.
     package func accepts(_ stamp: Stamp) -> Bool {
         HybridLogicalClock.isAcceptable(stamp.clock, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax)

@@ -7,7 +7,7 @@ import PeerCache
 ///
 ///     peercache-member HOST:PORT [SEED,SEED…] [NAME] [ADVERTISED-PORT]
 ///
-/// With an advertised port it has caches too and does what its input says (``Commands``).
+/// With an advertised port, 0 for the one it listens at, it has caches too and does what its input says (``Commands``).
 @main enum Member {
     static func main() async throws {
         let arguments = CommandLine.arguments
@@ -26,7 +26,7 @@ import PeerCache
         configuration.logger.logLevel = .critical
         let advertised = arguments.count > 4 ? Int(arguments[4]) : nil
         if let advertised {
-            configuration.advertise = .init(host: configuration.bind.host, port: advertised)
+            if advertised > 0 { configuration.advertise = .init(host: configuration.bind.host, port: advertised) }
             configuration.minimumPeers = 3
         }
         let peer = try CachePeer(configuration: configuration)

@@ -28,7 +28,7 @@ final class MemberProcess: @unchecked Sendable {
     }
 
     /// - Parameters:
-    ///   - advertised: the port where others reach it; with one, it has caches and answers what it is asked.
+    ///   - advertised: the port where others reach it, 0 for the one it listens at; with one, it has caches and answers what it is asked.
     ///   - namespace: a network namespace to run in.
     init(
         _ name: String, at address: String = "127.0.0.1:0", seeds: [String] = [], advertised: Int? = nil, namespace: String? = nil

@@ -170,7 +170,7 @@ package struct RandomMessages {
     }
 
     private func status(using random: inout some RandomNumberGenerator) -> ResponseStatus {
-        ResponseStatus(rawValue: UInt32(1 + random.next() % 18)) ?? .ok
+        ResponseStatus(rawValue: UInt32(1 + random.next() % 22)) ?? .ok
     }
 
     /// Not the largest number: the wire has no room for it (0 stands for nil).

@@ -104,6 +104,12 @@ extension CacheCore {
                 _ = await peer.table.waitForChange(
                     of: routing.digest, deadlineNanoseconds: min(deadline, ClusterClock.monotonicNanoseconds &+ 20_000_000))
                 return .settling
+            // Its answer has set the clock right, if that was what differed.
+            case .tooLate where !isLast: return .again
+            case .tooLate:
+                throw PeerCacheError(
+                    .peerUnreachable,
+                    "peer \(owner), the key's owner, reads requests later than requestTimeout (\(timeout)), or its clock is ahead by that")
             case .timedOut: throw PeerCacheError(.indeterminate, "fewer than \(options.ackedBy) holders confirmed the write in time")
             default: throw error(of: response, from: owner)
             }

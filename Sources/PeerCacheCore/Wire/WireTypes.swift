@@ -93,6 +93,8 @@ package enum ResponseStatus: UInt32, Sendable {
     /// `read`: a value is held, and not sent; or a tombstone, or an entry that has expired.
     case held = 20
     case removed = 21
+    /// `set` and `remove`: read after its deadline, so not done. Whoever still waits asks again.
+    case tooLate = 22
 }
 
 /// Sizes that both sides must agree on, checked before anything is allocated (`SECURITY.md` §4).

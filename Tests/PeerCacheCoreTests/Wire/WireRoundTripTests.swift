@@ -35,7 +35,7 @@ import WireSamples
             (request.id, request.cache, request.key, request.flags) = (7, [1], [2, 3], 7)
             #expect(SampleFrame.decode(SampleFrame.payload(of: [.request(request)])) == .success([.request(request)]))
         }
-        for status in (1...18).compactMap({ ResponseStatus(rawValue: $0) }) {
+        for status in (1...22).compactMap({ ResponseStatus(rawValue: $0) }) {
             let response = OwnedMessage.response(OwnedResponse(id: .max, status: status))
             #expect(SampleFrame.decode(SampleFrame.payload(of: [response])) == .success([response]))
         }

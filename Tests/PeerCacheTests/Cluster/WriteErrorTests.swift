@@ -81,8 +81,23 @@ import Testing
     @Test(arguments: [
         (ResponseStatus.overloaded, PeerCacheError.Code.overloaded), (.valueTooLarge, .valueTooLarge), (.shuttingDown, .shuttingDown),
         (.incompatible, .incompatibleCache), (.timedOut, .indeterminate), (.notOwner, .peerUnreachable),
+        (.tooLate, .peerUnreachable),
     ]) func refusalsKeepTheirMeaning(status: ResponseStatus, code: PeerCacheError.Code) async throws {
         try await withOwner(requestTimeout: .seconds(20), script: { _ in status }) { _, cache, _, _ in try await expectBoth(code, cache) }
+    }
+
+    /// The owner's clock may be ahead: its answer sets ours right, so that it takes the next attempt.
+    @Test func whatCameTooLateIsAskedAgain() async throws {
+        let answers = Lock<[ResponseStatus]>([])
+        let script: ScriptedPeer.Script = { _ in answers.withLock { $0.popLast() } }
+        try await withOwner(requestTimeout: .seconds(20), script: script) { _, cache, owner, _ in
+            answers.withLock { $0 = [.ok, .tooLate] }
+            try await cache.set(1, "v")
+            answers.withLock { $0 = [.ok, .tooLate] }
+            try await cache.remove(1)
+            #expect(owner.count(of: .set) == 2)
+            #expect(owner.count(of: .remove) == 2)
+        }
     }
 
     /// The caller owns the key and waits for copies that do not come: it may be read here, and it may be lost.
