@@ -216,8 +216,8 @@ extension CacheCore {
         switch await send(.apply, key, content, stamp: stamp, to: holder, patience: patience) {
         case .success(let response):
             if response.status == .ok || response.status == .superseded { return true }
-            // With ``ResponseStatus/forgotten`` it holds nothing that the write would replace.
-            if response.status != .forgotten { peer.replicator.missed(hash(key), by: holder) }
+            // With these it holds nothing that the write would replace. An unknown cache is one that a deploy adds.
+            if response.status != .forgotten, response.status != .noLoader { peer.replicator.missed(hash(key), by: holder) }
         case .failure(.cancelled), .failure(.timedOut):
             // It was sent, and small messages keep their order; chunks do not.
             if content.large == nil { peer.safety.sent(hash(key), to: holder) } else { peer.replicator.missed(hash(key), by: holder) }

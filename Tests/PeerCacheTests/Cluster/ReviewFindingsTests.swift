@@ -56,6 +56,23 @@ import Testing
         }
     }
 
+    /// A peer without the cache was told that it missed writes, time and again, and its slots of all caches were fetched anew.
+    @Test func whoDoesNotKnowTheCacheMissesNoWrite() async throws {
+        try await withCluster(of: 2) { peers in
+            let new = peers[0].cache("new", key: Int.self, value: String.self, options: .init(nearFor: .zero))
+            let acked = peers[0].cache("acked", key: Int.self, value: String.self, options: .init(copies: 3, ackedBy: 2, nearFor: .zero))
+            let (core, hash) = (peers[0].core, new.core.hash)
+            let key = try #require((0..<100).first { core.table.routing.owner(hash($0.keyBytes)) == core.me })
+            try await new.set(key, "v")
+            #expect(peers[0].snapshot().slotsDirty == 0)
+            #expect(peers[1].snapshot().slotsUnsettled == 0)
+            let ackedKey = try #require((0..<100).first { core.table.routing.owner(acked.core.hash($0.keyBytes)) == core.me })
+            try await expectError(.indeterminate) { try await acked.set(ackedKey, "v") }
+            #expect(peers[0].snapshot().slotsDirty == 0)
+            #expect(peers[1].snapshot().slotsUnsettled == 0)
+        }
+    }
+
     /// Transport and membership shell held each other, and with them the store.
     @Test func aPeerThatHasRunIsFreed() async throws {
         weak var leaked: PeerCore?
