@@ -172,7 +172,7 @@ package struct ReplicaMachine: Sendable {
 
     /// Slots that are claimed or fetched.
     package var unsettledCount: Int {
-        wanted.slots.reduce(claiming.count) { $0 + (contents[$1.index] == .complete ? 0 : 1) }
+        wanted.slots.reduce(claiming.count) { $0 + (contents[$1.index] == .complete || claiming.contains($1) ? 0 : 1) }
     }
 
     /// Lost slots whose new owner has not said that it holds them.
