@@ -37,15 +37,15 @@ package final class ClusterClock: Sendable {
         return hybrid.withLock { $0.mint(above: clock, wallMilliseconds: wall) }
     }
 
-    /// Takes in another peer's reading; false when it is too far ahead.
-    package func merge(_ remote: UInt64) -> Bool {
-        return hybrid.withLock { $0.merge(remote, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax) }
-    }
-
-    /// How long ago a frame with this reading was sent, in milliseconds: more by what this peer's wall clock is ahead of its sender's.
-    package func ageMilliseconds(of reading: UInt64) -> UInt64 {
-        let now = wall, sent = reading >> 16
-        return now > sent ? now - sent : 0
+    /// Takes in another peer's reading, which is that of a frame.
+    /// - Returns: whether it is not too far ahead, and how long ago the frame was sent: more by what this peer's wall clock is ahead of its
+    ///   sender's.
+    package func merge(_ remote: UInt64) -> (isAccepted: Bool, ageMilliseconds: UInt64) {
+        hybrid.withLock { hybrid in
+            let now = wall, sent = remote >> 16
+            let isAccepted = hybrid.merge(remote, wallMilliseconds: now, offsetMillisecondsMax: Self.offsetMillisecondsMax)
+            return (isAccepted, now > sent ? now - sent : 0)
+        }
     }
 
     /// Whether a stamp may be believed.

@@ -248,8 +248,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
             var isClockAccepted = true
             frameAgeMilliseconds = 0
             if let reading = WireDecoder.clock(of: bytes) {
-                isClockAccepted = owner.clock.merge(reading)
-                frameAgeMilliseconds = owner.clock.ageMilliseconds(of: reading)
+                (isClockAccepted, frameAgeMilliseconds) = owner.clock.merge(reading)
             }
             if !isClockAccepted, let connection { reportSkew(of: connection) }
             var failure: WireError?
