@@ -55,6 +55,7 @@ extension ForeignReason {
             "it speaks no version of the protocol that this one speaks; compare the versions of PeerCache, and see that a peer is there"
         case .clock: "its clock and this one's are too far apart; check that both hosts keep time (NTP)"
         case .isSelf: "it is this peer itself"
+        case .http: "a web server is there; `discovery` must name the port that the other peers give to `bind`"
         case .settings: "the slots, the placement rule or `hashKey` differ; compare `hashKey` and the versions of PeerCache at both"
         }
     }

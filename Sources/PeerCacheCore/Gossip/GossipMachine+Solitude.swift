@@ -15,7 +15,7 @@ extension GossipMachine {
         guard stage == .joined, !members.values.contains(where: { $0.record.id != me.id && $0.status.isPresent }) else { return nil }
         for (address, place) in zip(foreign.keys, foreign.values) where places.contains(address) && isFresh(place) {
             switch place.reason {
-            case .cluster, .secret, .clock: return .foreign(address, place.reason)
+            case .cluster, .secret, .clock, .http: return .foreign(address, place.reason)
             // Of a version to come, or an earlier one: a deploy must be able to go on.
             case .version, .settings, .isSelf: break
             }

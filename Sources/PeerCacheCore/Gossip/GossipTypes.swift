@@ -18,6 +18,8 @@ package enum ForeignReason: UInt8, Hashable, Sendable {
     case isSelf
     /// A setting on which all peers must agree differs.
     case settings
+    /// A web server: the port is the application's. Never on the wire.
+    case http
 }
 
 /// Last frame on a connection that is closed on purpose. Raw values travel on the wire.

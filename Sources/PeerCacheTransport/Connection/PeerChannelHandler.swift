@@ -154,6 +154,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
         while true {
             switch phase {
             case .dialing(var handshake):
+                if handshakeBytes.readableBytesView.starts(with: "HTTP/".utf8) { return fail(.foreign(.http), context) }
                 guard let answer = handshakeBytes.readBytes(length: HandshakeSize.answer) else { return }
                 do throws(HandshakeError) {
                     let (finish, result) = try handshake.handle(answer: answer)

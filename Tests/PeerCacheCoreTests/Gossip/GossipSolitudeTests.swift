@@ -28,7 +28,7 @@ import Testing
         #expect(slow.machine.solitude == nil)
     }
 
-    @Test(arguments: [ForeignReason.cluster, .secret, .clock, .version, .settings]) func aStrangerAtAnAddressIsAReason(
+    @Test(arguments: [ForeignReason.cluster, .secret, .clock, .http, .version, .settings]) func aStrangerAtAnAddressIsAReason(
         reason: ForeignReason
     ) throws {
         let bench = try GossipBench()

@@ -70,6 +70,22 @@ import WireSamples
         }
     }
 
+    /// The addresses of discovery have the application's port. Its answer may be shorter than that of a peer.
+    @Test(arguments: [0, 200]) func aWebServerIsCalledOne(bodyBytes: Int) async throws {
+        let listener = UncheckedBox(try RawListener())
+        try await dialling(listener.value) { bench in
+            async let serving: Void = RawPeer.blocking {
+                guard let peer = listener.value.accept() else { return }
+                let head = "HTTP/1.1 400 Bad Request\r\ncontent-length: \(bodyBytes)\r\n\r\n"
+                _ = peer.write(Array(head.utf8) + [UInt8](repeating: 32, count: bodyBytes))
+                _ = peer.readAll()
+            }
+            let evidence = try await firstEvidence(bench)
+            #expect(evidence == .foreign(.http))
+            try await serving
+        }
+    }
+
     @Test(arguments: [true, false]) func aConnectionThatEndsWithoutAWordIsABreak(byReset: Bool) async throws {
         try await TransportBench.run { bench in
             var peer: RawPeer? = try await bench.peer(id).0
