@@ -100,16 +100,27 @@ extension ReplicaMachine {
     private mutating func lacks(_ slots: SlotSet, _ peer: PeerID, _ effects: inout [Effect]) {
         sources.change(peer) { $0.remove(slots) }
         known.change(peer) { $0.forget(slots) }
-        replaceSource(of: slots.slots, &effects)
+        replaceSource(of: slots.slots, &effects) { machine, slot, effects in
+            // Whoever lets go has heard that the owner has all. That may be since the claim was answered.
+            let owner = machine.placement.owner(of: slot)
+            guard owner != machine.me, !machine.merged.contains(slot), owner.map(machine.present.contains) == true else {
+                return machine.sourceIsDone(slot, &effects)
+            }
+            machine.stopFetching(slot)
+            machine.unheard.updateAll { $1.remove(slot) }
+            machine.toClaim.insert(slot)
+        }
     }
 
-    /// Another one for each, or the rest must do.
-    private mutating func replaceSource(of slots: some Sequence<Slot>, _ effects: inout [Effect]) {
+    /// Another one that holds all for each.
+    private mutating func replaceSource(
+        of slots: some Sequence<Slot>, _ effects: inout [Effect], orElse none: (inout Self, Slot, inout [Effect]) -> Void
+    ) {
         // There may be thousands, here and there.
         var waiting = SortedMap<PeerID, SlotSet>()
         for slot in slots {
             guard let other = wholeHolder(of: slot) else {
-                sourceIsDone(slot, &effects)
+                none(&self, slot, &effects)
                 continue
             }
             if waiting[other] == nil { waiting[other] = SlotSet(sources[other]?.rest ?? []) }
@@ -125,7 +136,8 @@ extension ReplicaMachine {
         guard let source = sources[peer] else { return }
         sources[peer] = nil
         known[peer] = nil
-        replaceSource(of: source.rest, &effects)
+        // The rest must do.
+        replaceSource(of: source.rest, &effects) { $0.sourceIsDone($1, &$2) }
     }
 
     mutating func dropSourcesThatWent(_ effects: inout [Effect]) {

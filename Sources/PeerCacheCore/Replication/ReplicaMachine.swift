@@ -66,7 +66,7 @@ package struct ReplicaMachine: Sendable {
     var tellsAnswered = 0
     /// Slots of which this peer missed a write, until it has what somebody holds who has all of it.
     var lacking = SlotSet()
-    /// Those of them that are to be claimed when the claim under way is over.
+    /// To be claimed when the claim under way is over: those of them, and slots that their sources had let go.
     var toClaim = SlotSet()
     var claimLackingAt: Instant?
 

@@ -78,6 +78,38 @@ extension ReplicaMachineTests {
         #expect(bench.machine.unsettledCount == 0 && mine.count > 0)
     }
 
+    /// Two join at once: the new owner has all when the former holders, which let go then, are asked by the new copy.
+    @Test func whatTheSourcesHaveLetGoIsFetchedFromTheNewOwner() throws {
+        var bench = Bench(me)
+        let fourth = PeerID(high: 4, low: 4), four = try placement([me, other, third, fourth], digest: 1)
+        bench.handle(.placement(four, present: [other, third, fourth], copies: [2]))
+        let copied = SlotSet(slots(of: other, four).slots.filter { four.peers(of: $0, copies: 2).contains(me) })
+        let all = SlotSet((0..<Slot.count).compactMap(Slot.init(index:)))
+        var hasLetGo = false, fetched = SlotSet()
+        for _ in 0..<1_000 {
+            if bench.machine.unsettledCount == 0 { break }
+            for call in bench.takeCalls() {
+                switch call.question {
+                case .claim(let asked, _):
+                    let isWhole = call.peer == other ? hasLetGo : !hasLetGo
+                    bench.handle(.answered(call.id, .claimed(isWhole ? ClaimAnswer(complete: asked.intersection(all)) : ClaimAnswer())))
+                case .pull(let request, _):
+                    hasLetGo = true
+                    guard call.peer == other else {
+                        bench.handle(.answered(call.id, .notHeld))
+                        continue
+                    }
+                    fetched.formUnion(SlotSet(request.slots))
+                    bench.handle(.answered(call.id, .pulled(slots: request.slots.count, next: 0, bytes: 1)))
+                default: break
+                }
+            }
+            bench.handle(.tick, after: 300)
+        }
+        #expect(bench.machine.unsettledCount == 0)
+        #expect(copied.count > 0 && fetched.intersection(copied) == copied)
+    }
+
     /// A copy that answers late has nothing that the last owner had not.
     @Test func aCopyThatAnswersLateCastsNoDoubt() throws {
         var bench = Bench(me)
