@@ -1993,7 +1993,7 @@ const ProtobufCMessageDescriptor peercache__gossip__descriptor =
   (ProtobufCMessageInit) peercache__gossip__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__member__field_descriptors[17] =
+static const ProtobufCFieldDescriptor peercache__member__field_descriptors[18] =
 {
   {
     "id_high",
@@ -2199,6 +2199,18 @@ static const ProtobufCFieldDescriptor peercache__member__field_descriptors[17] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "started",
+    18,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Member, started),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__member__field_indices_by_name[] = {
   16,   /* field[16] = accuser */
@@ -2213,6 +2225,7 @@ static const unsigned peercache__member__field_indices_by_name[] = {
   5,   /* field[5] = port */
   8,   /* field[8] = region */
   15,   /* field[15] = since */
+  17,   /* field[17] = started */
   3,   /* field[3] = status */
   12,   /* field[12] = version_high */
   11,   /* field[11] = version_low */
@@ -2222,7 +2235,7 @@ static const unsigned peercache__member__field_indices_by_name[] = {
 static const ProtobufCIntRange peercache__member__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 17 }
+  { 0, 18 }
 };
 const ProtobufCMessageDescriptor peercache__member__descriptor =
 {
@@ -2232,7 +2245,7 @@ const ProtobufCMessageDescriptor peercache__member__descriptor =
   "Peercache__Member",
   "peercache",
   sizeof(Peercache__Member),
-  17,
+  18,
   peercache__member__field_descriptors,
   peercache__member__field_indices_by_name,
   1,  peercache__member__number_ranges,

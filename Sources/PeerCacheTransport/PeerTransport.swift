@@ -91,6 +91,7 @@ package final class PeerTransport: Sendable {
         var record = configuration.record
         record.address = address
         record.hlc = clock.reading()
+        record.started = record.hlc
         let machine: GossipMachine
         do { machine = try GossipMachine(configuration.gossip, me: record, seed: .random(in: .min ... .max)) } catch {
             try? await listener?.close()

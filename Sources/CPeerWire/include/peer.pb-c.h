@@ -347,10 +347,11 @@ struct  Peercache__Member
    * of a suspicion: origin tag of who found it silent
    */
   uint32_t accuser;
+  uint64_t started;
 };
 #define PEERCACHE__MEMBER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__member__descriptor) \
-    , 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0, 0, 0, 0, 0, 0 }
+    , 0, 0, 0, 0, {0,NULL}, 0, {0,NULL}, {0,NULL}, {0,NULL}, 0, {0,NULL}, 0, 0, 0, 0, 0, 0, 0 }
 
 
 struct  Peercache__Claim

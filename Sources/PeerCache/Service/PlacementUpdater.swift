@@ -7,7 +7,7 @@ final class PlacementUpdater: Sendable {
     private let lock = Lock(())
 
     private func placement(of view: MembershipView) -> Placement? {
-        let members = view.placed.map { PlacementMember(id: $0.id, weight: Int($0.weight), zone: $0.zone) }
+        let members = view.placed.map { PlacementMember(id: $0.id, weight: Int($0.weight), zone: $0.zone, started: $0.started) }
         return try? Placement.build(members: members, digest: view.digest, ranks: CacheOptions.copiesMax)
     }
 

@@ -21,6 +21,8 @@ package struct MemberRecord: Hashable, Sendable {
     /// HLC reading at which the owner last changed what the record says. A refutation keeps it: whoever holds a record of the same reading
     /// knows all but the incarnation.
     package var hlc: UInt64 = 0
+    /// HLC reading at which the peer started under this id; 0: unknown.
+    package var started: UInt64 = 0
 
     package init(id: PeerID, address: PeerAddress) {
         self.id = id

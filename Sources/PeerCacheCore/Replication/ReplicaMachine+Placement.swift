@@ -20,8 +20,11 @@ extension ReplicaMachine {
         unheard.removeAll { peer, _ in !present.contains(peer) }
         letGoOfUnneeded()
         let mine = (before.index(of: me), next.index(of: me))
-        // Whoever meets others for the first time has owned everything on its own, and so may they; or who was on another side meanwhile.
-        let meets = (before.members.count <= 1 && next.members.count > 1) || vanished.contains { next.index(of: $0) != nil }
+        // Whoever meets others for the first time has owned everything on its own, and so may they; or who was on another side meanwhile. Who
+        // has started with others and meets its elders now has found what they hold under another placement.
+        let meets =
+            (before.members.count <= 1 && next.members.count > 1) || vanished.contains { next.index(of: $0) != nil }
+            || meetsElders(before, next)
         noteVanished(before, next, present)
         let isAlone = present.isEmpty
         var claimed = SlotSet(), restarted = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
@@ -78,6 +81,11 @@ extension ReplicaMachine {
         unheard.updateAll { _, late in late.subtract(restarted) }
         dropSourcesThatWent(&effects)
         beginClaim(claimed, &effects)
+    }
+
+    private func meetsElders(_ before: Placement, _ next: Placement) -> Bool {
+        guard let mine = next.index(of: me), let started = next.members.map(\.started).dropFirst(mine).first else { return false }
+        return next.members.contains { $0.started > 0 && $0.started < started && before.index(of: $0.id) == nil }
     }
 
     /// Members that went without leaving may be back, with what was written where they were.

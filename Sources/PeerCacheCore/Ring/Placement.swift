@@ -5,11 +5,14 @@ package struct PlacementMember: Hashable, Sendable {
     package var weight: Int
     /// Failure domain. Members with equal strings, the empty one included, share a domain.
     package var zone: String
+    /// HLC reading at which it started; 0: unknown. It does not matter for what it holds, only for who asks whom when members meet.
+    package var started: UInt64
 
-    package init(id: PeerID, weight: Int = 1, zone: String = "") {
+    package init(id: PeerID, weight: Int = 1, zone: String = "", started: UInt64 = 0) {
         self.id = id
         self.weight = weight
         self.zone = zone
+        self.started = started
     }
 }
 

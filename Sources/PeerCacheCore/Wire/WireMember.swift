@@ -38,6 +38,7 @@ final class MemberBytes {
         message.version_low = UInt32(record.versionLow)
         message.version_high = UInt32(record.versionHigh)
         message.hlc = claim.content
+        message.started = record.started
         message.cause = claim.cause.map { UInt32($0.rawValue) + 1 } ?? 0
         message.since = claim.since
         message.accuser = claim.accuser
@@ -69,6 +70,7 @@ extension Member {
         record.versionLow = versionLow
         record.versionHigh = versionHigh
         record.hlc = message.hlc
+        record.started = message.started
         // A cause of a later version is still a death.
         let cause = status == .dead ? message.cause.checkedDecrement.flatMap(DeathCause.init(rawValue:)) ?? .silent : nil
         self.init(record, status: status, cause: cause, since: message.since)

@@ -110,6 +110,28 @@ extension ReplicaMachineTests {
         #expect(copied.count > 0 && fetched.intersection(copied) == copied)
     }
 
+    /// Newcomers that found each other before they found the others own what those have held for long, and must ask for it.
+    @Test(arguments: [true, false]) func whoMeetsItsEldersAsksThem(areElders: Bool) throws {
+        func placement(_ peers: [PeerID], digest: UInt64) throws -> Placement {
+            let started: [PeerID: UInt64] = [me: 10, other: 11, third: areElders ? 5 : 12]
+            let members = peers.map { PlacementMember(id: $0, started: started[$0] ?? 0) }
+            return try Placement.build(members: members, digest: digest, ranks: 7)
+        }
+        var bench = Bench(me)
+        bench.handle(.placement(try placement([me, other], digest: 1), present: [other], copies: [1]))
+        for call in bench.takeCalls() { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
+        #expect(bench.machine.unsettledCount == 0)
+        let three = try placement([me, other, third], digest: 2), mine = slots(of: me, three)
+        bench.handle(.placement(three, present: [other, third], copies: [1]))
+        #expect(bench.machine.answer(to: mine, of: third, isBlank: { _ in true }).complete == (areElders ? SlotSet() : mine))
+        let call = bench.takeCalls().first { $0.peer == third && claimed($0.question) == mine }
+        #expect((call != nil) == areElders)
+        guard let call else { return }
+        bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: mine, owned: [Ownership(since: 1, slots: mine)]))))
+        bench.handle(.tick, after: 600)
+        #expect(bench.pullAll() == [third: mine])
+    }
+
     /// A copy that answers late has nothing that the last owner had not.
     @Test func aCopyThatAnswersLateCastsNoDoubt() throws {
         var bench = Bench(me)
