@@ -140,6 +140,7 @@ package struct RandomMessages {
         record.versionLow = UInt16(truncatingIfNeeded: number(using: &random))
         record.versionHigh = UInt16.random(in: record.versionLow...(.max), using: &random)
         record.hlc = number(using: &random)
+        record.started = number(using: &random)
         return record
     }
 

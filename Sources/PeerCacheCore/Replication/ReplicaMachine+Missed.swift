@@ -76,6 +76,7 @@ extension ReplicaMachine {
             sourcesLeft[slot.index] = 0
             contents[slot.index] = .regaining
             lacking.insert(slot)
+            askedAgain.remove(slot)
             gatheringSince[slot.index] = now.hlc
             effects.append(.serve(slot, serving(slot)))
         }

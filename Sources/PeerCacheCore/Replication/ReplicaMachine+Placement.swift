@@ -38,6 +38,7 @@ extension ReplicaMachine {
             if new < copiesMax { wanted.insert(slot) } else { wanted.remove(slot) }
             if enters || (meets && new < copiesMax) {
                 stopFetching(slot)
+                askedAgain.remove(slot)
                 restarted.insert(slot)
                 if contents[index] == .absent { effects.append(.adopt(slot)) }
                 // Entries of before, without what was written elsewhere meanwhile.
@@ -111,7 +112,7 @@ extension ReplicaMachine {
     mutating func returned(_ effects: inout [Effect]) {
         guard !present.isEmpty else { return }
         var claimed = SlotSet()
-        (sources, unheard) = (SortedMap(), SortedMap())
+        (sources, unheard, askedAgain) = (SortedMap(), SortedMap(), SlotSet())
         sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
         for slot in wanted.slots {
             contents[slot.index] = .regaining

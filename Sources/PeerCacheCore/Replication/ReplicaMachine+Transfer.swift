@@ -12,6 +12,13 @@ extension ReplicaMachine {
 
     /// One source that holds everything, preferably the last owner, and all that hold something newer than it perhaps.
     mutating func chooseSources(_ slot: Slot, isLast: Bool, isUnanswered: Bool, _ effects: inout [Effect]) {
+        if mayHaveMissedOwner(slot) {
+            if isLast {
+                askedAgain.insert(slot)
+                toClaim.insert(slot)
+            }
+            return
+        }
         let chosen = holders(of: slot)
         merged.remove(slot)
         if chosen.isEmpty {
@@ -27,6 +34,13 @@ extension ReplicaMachine {
         }
         sourcesLeft[slot.index] = UInt8(clamping: chosen.count)
         for peer in chosen.prefix(Int(UInt8.max)) { enqueue(slot, from: peer) }
+    }
+
+    /// Nobody says that it has all that there is. The owner may have got it since it was asked, and the former holders have let go before they
+    /// were, as when several join at once. An owner that is asked after they have answered tells.
+    private func mayHaveMissedOwner(_ slot: Slot) -> Bool {
+        guard let owner = placement.owner(of: slot), owner != me, present.contains(owner) else { return false }
+        return !askedAgain.contains(slot) && wholeHolder(of: slot) == nil
     }
 
     mutating func enqueue(_ slot: Slot, from peer: PeerID) {
@@ -68,6 +82,7 @@ extension ReplicaMachine {
         }
         contents[slot.index] = .complete
         lacking.remove(slot)
+        askedAgain.remove(slot)
         effects.append(.serve(slot, serving(slot)))
         checkCopies(of: slot)
     }

@@ -69,6 +69,8 @@ package struct ReplicaMachine: Sendable {
     /// To be claimed when the claim under way is over: those of them, and slots that their sources had let go.
     var toClaim = SlotSet()
     var claimLackingAt: Instant?
+    /// Gained slots that are claimed for the second time, as nobody had all that there is.
+    var askedAgain = SlotSet()
 
     // Repair.
     /// Holders and the slots that are to be compared with theirs.

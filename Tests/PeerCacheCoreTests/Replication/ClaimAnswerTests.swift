@@ -19,7 +19,7 @@ extension ReplicaMachineTests {
         let answer = alone.machine.answer(to: slots(of: other, one), of: other, isBlank: isBlank)
         #expect(answer.partial.isEmpty && answer.complete == written.intersection(slots(of: other, one)))
         // The other, alone until now, has nothing: all there is is here, and nothing is dropped.
-        for call in bench.takeCalls() { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
+        bench.sayNothing()
         #expect(bench.machine.unsettledCount == 0 && bench.machine.answer(to: all, of: other, isBlank: isBlank).complete == all)
         #expect(!bench.effects.contains { if case .drop = $0 { true } else { false } })
     }
@@ -79,20 +79,23 @@ extension ReplicaMachineTests {
     }
 
     /// Two join at once: the new owner has all when the former holders, which let go then, are asked by the new copy.
-    @Test func whatTheSourcesHaveLetGoIsFetchedFromTheNewOwner() throws {
+    @Test(arguments: [false, true]) func whatTheSourcesHaveLetGoIsFetchedFromTheNewOwner(isEarly: Bool) throws {
         var bench = Bench(me)
         let fourth = PeerID(high: 4, low: 4), four = try placement([me, other, third, fourth], digest: 1)
         bench.handle(.placement(four, present: [other, third, fourth], copies: [2]))
         let copied = SlotSet(slots(of: other, four).slots.filter { four.peers(of: $0, copies: 2).contains(me) })
         let all = SlotSet((0..<Slot.count).compactMap(Slot.init(index:)))
-        var hasLetGo = false, fetched = SlotSet()
+        // Before they are asked, or when pages of theirs are.
+        var hasLetGo = false, fetched = SlotSet(), asked = 0
         for _ in 0..<1_000 {
             if bench.machine.unsettledCount == 0 { break }
             for call in bench.takeCalls() {
                 switch call.question {
-                case .claim(let asked, _):
-                    let isWhole = call.peer == other ? hasLetGo : !hasLetGo
-                    bench.handle(.answered(call.id, .claimed(isWhole ? ClaimAnswer(complete: asked.intersection(all)) : ClaimAnswer())))
+                case .claim(let slots, _):
+                    asked += 1
+                    let isWhole = call.peer == other ? hasLetGo : !hasLetGo && !isEarly
+                    bench.handle(.answered(call.id, .claimed(isWhole ? ClaimAnswer(complete: slots.intersection(all)) : ClaimAnswer())))
+                    if isEarly, asked == 3 { hasLetGo = true }
                 case .pull(let request, _):
                     hasLetGo = true
                     guard call.peer == other else {

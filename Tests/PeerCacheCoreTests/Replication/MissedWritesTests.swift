@@ -9,7 +9,7 @@ extension ReplicaMachineTests {
     private func settled(_ placement: Placement, copies: Int) -> Bench {
         var bench = Bench(me)
         bench.handle(.placement(placement, present: placement.members.map(\.id).filter { $0 != me }, copies: [copies]))
-        for call in bench.takeCalls() { bench.handle(.answered(call.id, .claimed(ClaimAnswer()))) }
+        bench.sayNothing()
         bench.effects = []
         return bench
     }

@@ -35,6 +35,14 @@ import Testing
             return pulled
         }
 
+        /// Answers all claims with nothing, and those that follow them: whoever copies asks twice.
+        mutating func sayNothing() {
+            for _ in 0..<2 {
+                for call in effects.calls { handle(.answered(call, .claimed(ClaimAnswer()))) }
+                handle(.tick)
+            }
+        }
+
         /// The calls that were asked for since the last look.
         mutating func takeCalls() -> [(id: ReplicaMachine.CallID, question: ReplicaMachine.Question, peer: PeerID)] {
             defer { effects = [] }
