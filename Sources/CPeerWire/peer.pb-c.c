@@ -3021,7 +3021,7 @@ const ProtobufCMessageDescriptor peercache__differences__descriptor =
   (ProtobufCMessageInit) peercache__differences__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__seal__field_descriptors[6] =
+static const ProtobufCFieldDescriptor peercache__seal__field_descriptors[7] =
 {
   {
     "copies",
@@ -3095,6 +3095,18 @@ static const ProtobufCFieldDescriptor peercache__seal__field_descriptors[6] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "since",
+    7,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__Seal, since),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__seal__field_indices_by_name[] = {
   2,   /* field[2] = acked_by */
@@ -3102,12 +3114,13 @@ static const unsigned peercache__seal__field_indices_by_name[] = {
   5,   /* field[5] = lists */
   4,   /* field[4] = query */
   1,   /* field[1] = read_from */
+  6,   /* field[6] = since */
   3,   /* field[3] = slots */
 };
 static const ProtobufCIntRange peercache__seal__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 6 }
+  { 0, 7 }
 };
 const ProtobufCMessageDescriptor peercache__seal__descriptor =
 {
@@ -3117,7 +3130,7 @@ const ProtobufCMessageDescriptor peercache__seal__descriptor =
   "Peercache__Seal",
   "peercache",
   sizeof(Peercache__Seal),
-  6,
+  7,
   peercache__seal__field_descriptors,
   peercache__seal__field_indices_by_name,
   1,  peercache__seal__number_ranges,
@@ -3199,12 +3212,12 @@ static const ProtobufCFieldDescriptor peercache__open_list__field_descriptors[7]
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
   {
-    "voted_since",
+    "voted_at",
     10,
     PROTOBUF_C_LABEL_REPEATED,
     PROTOBUF_C_TYPE_FIXED64,
-    offsetof(Peercache__OpenList, n_voted_since),
-    offsetof(Peercache__OpenList, voted_since),
+    offsetof(Peercache__OpenList, n_voted_at),
+    offsetof(Peercache__OpenList, voted_at),
     NULL,
     NULL,
     0 | PROTOBUF_C_FIELD_FLAG_PACKED,             /* flags */
@@ -3217,7 +3230,7 @@ static const unsigned peercache__open_list__field_indices_by_name[] = {
   5,   /* field[5] = since */
   2,   /* field[2] = slots */
   3,   /* field[3] = voted */
-  6,   /* field[6] = voted_since */
+  6,   /* field[6] = voted_at */
   0,   /* field[0] = voters */
 };
 static const ProtobufCIntRange peercache__open_list__number_ranges[4 + 1] =
@@ -3243,7 +3256,7 @@ const ProtobufCMessageDescriptor peercache__open_list__descriptor =
   (ProtobufCMessageInit) peercache__open_list__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__seal_answer__field_descriptors[7] =
+static const ProtobufCFieldDescriptor peercache__seal_answer__field_descriptors[8] =
 {
   {
     "voting",
@@ -3329,6 +3342,18 @@ static const ProtobufCFieldDescriptor peercache__seal_answer__field_descriptors[
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "since",
+    9,
+    PROTOBUF_C_LABEL_NONE,
+    PROTOBUF_C_TYPE_FIXED64,
+    0,   /* quantifier_offset */
+    offsetof(Peercache__SealAnswer, since),
+    NULL,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__seal_answer__field_indices_by_name[] = {
   6,   /* field[6] = empty */
@@ -3337,13 +3362,14 @@ static const unsigned peercache__seal_answer__field_indices_by_name[] = {
   3,   /* field[3] = founded */
   5,   /* field[5] = founding */
   1,   /* field[1] = lists */
+  7,   /* field[7] = since */
   0,   /* field[0] = voting */
 };
 static const ProtobufCIntRange peercache__seal_answer__number_ranges[2 + 1] =
 {
   { 1, 0 },
   { 8, 6 },
-  { 0, 7 }
+  { 0, 8 }
 };
 const ProtobufCMessageDescriptor peercache__seal_answer__descriptor =
 {
@@ -3353,7 +3379,7 @@ const ProtobufCMessageDescriptor peercache__seal_answer__descriptor =
   "Peercache__SealAnswer",
   "peercache",
   sizeof(Peercache__SealAnswer),
-  7,
+  8,
   peercache__seal_answer__field_descriptors,
   peercache__seal_answer__field_indices_by_name,
   2,  peercache__seal_answer__number_ranges,

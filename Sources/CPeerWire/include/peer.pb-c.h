@@ -576,10 +576,14 @@ struct  Peercache__Seal
   protobuf_c_boolean query;
   size_t n_lists;
   Peercache__OpenList **lists;
+  /*
+   * clock of the placement, as far as the sender knows
+   */
+  uint64_t since;
 };
 #define PEERCACHE__SEAL__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__seal__descriptor) \
-    , 0, 0, 0, {0,NULL}, 0, 0,NULL }
+    , 0, 0, 0, {0,NULL}, 0, 0,NULL, 0 }
 
 
 struct  Peercache__OpenList
@@ -600,12 +604,12 @@ struct  Peercache__OpenList
   size_t n_voted;
   uint64_t *voted;
   /*
-   * clocks at which the sender took these
+   * clocks at which the sender last voted under these
    */
-  size_t n_voted_since;
-  uint64_t *voted_since;
+  size_t n_voted_at;
+  uint64_t *voted_at;
   /*
-   * latest clock at which anybody who told of the list took a placement of theirs; 0: unknown
+   * latest clock that anybody who told of the list had for a placement of theirs; 0: unknown
    */
   uint64_t since;
   /*
@@ -649,10 +653,14 @@ struct  Peercache__SealAnswer
    * slots on which the sender votes as the first ones do
    */
   ProtobufCBinaryData founding;
+  /*
+   * clock of the placement that the sender will tell of; 0: it does not say
+   */
+  uint64_t since;
 };
 #define PEERCACHE__SEAL_ANSWER__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__seal_answer__descriptor) \
-    , {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, 0,NULL, {0,NULL}, {0,NULL} }
+    , {0,NULL}, 0,NULL, 0,NULL, {0,NULL}, 0,NULL, {0,NULL}, {0,NULL}, 0 }
 
 
 /* Peercache__PeerFrame methods */

@@ -48,19 +48,19 @@ package struct VoterList: Hashable, Sendable {
     package var entered: UInt64
     /// Placements with these voters under which the peer that tells of it voted, the latest last.
     package var voted: [UInt64]
-    /// Clocks at which it took these, in the same order; 0: unknown.
-    package var votedSince: [UInt64]
-    /// The latest clock at which any peer that told of the list took a placement with these voters; 0: somebody did not say. Who voted
-    /// in a list that it took later than that came after this one.
+    /// Clocks at which it last voted under these, on whichever slot, in the same order; 0: unknown.
+    package var votedAt: [UInt64]
+    /// The latest clock of any peer that told of the list: when it took a placement with these voters, when it last voted there, or that of a
+    /// former vote of which it heard from whoever might vote there; 0: somebody did not say. Who voted later than that came after this list.
     package var since: UInt64
     /// Placements under which somebody voted who had heard from enough of these voters: once enough vote there, this list matters no more.
     package var closers: [UInt64]
 
     package init(
-        voters: [PeerID], since: UInt64 = 0, entered: UInt64 = 0, voted: [UInt64] = [], votedSince: [UInt64] = [], closers: [UInt64] = []
+        voters: [PeerID], since: UInt64 = 0, entered: UInt64 = 0, voted: [UInt64] = [], votedAt: [UInt64] = [], closers: [UInt64] = []
     ) {
         self.voters = voters.sorted()
-        (self.since, self.entered, self.voted, self.votedSince, self.closers) = (since, entered, voted, votedSince, closers)
+        (self.since, self.entered, self.voted, self.votedAt, self.closers) = (since, entered, voted, votedAt, closers)
     }
 
     mutating func hear(since other: UInt64) { since = since == 0 || other == 0 ? 0 : max(since, other) }
@@ -95,15 +95,16 @@ package struct OpenLists: Hashable, Sendable {
     }
 
     /// This peer leaves a placement.
-    /// - Parameter voted: it has voted there.
-    mutating func leave(_ voters: [PeerID], entered: UInt64, _ placement: UInt64, voted: Bool) {
-        var list = self[voters.sorted()] ?? VoterList(voters: voters, since: entered)
-        list.hear(since: entered)
+    /// - Parameter votedAt: clock of its last vote there; nil: it has not voted.
+    mutating func leave(_ voters: [PeerID], entered: UInt64, since: UInt64, _ placement: UInt64, votedAt: UInt64?) {
+        let since = max(since, votedAt ?? 0)
+        var list = self[voters.sorted()] ?? VoterList(voters: voters, since: since)
+        list.hear(since: since)
         list.entered = entered
         list.closers = []
-        if voted {
+        if let votedAt {
             list.voted = (list.voted + [placement]).suffix(VoterList.placementsMax)
-            list.votedSince = (list.votedSince + [entered]).suffix(VoterList.placementsMax)
+            list.votedAt = (list.votedAt + [votedAt]).suffix(VoterList.placementsMax)
         }
         lists.removeAll { $0.voters == list.voters }
         lists.append(list)

@@ -52,7 +52,8 @@ extension VoterMachine {
                 var groups = ListGroups()
                 for slot in part { for list in lists[slot.index].lists { groups.add(list, slot) } }
                 let set = SlotSet(part)
-                call(.seal(Seal(placement: placement.digest, slots: set, lists: groups.lists)), .seal(peer, set), peer, &effects)
+                let seal = Seal(placement: placement.digest, slots: set, lists: groups.lists, since: since)
+                call(.seal(seal), .seal(peer, set), peer, &effects)
             }
             toAsk[peer] = nil
             retryAt[peer] = nil
@@ -79,6 +80,7 @@ extension VoterMachine {
     private mutating func note(_ answer: SealAnswer, of peer: PeerID, _ slots: SlotSet, _ effects: inout [Effect]) {
         var told = self.told[peer] ?? Told()
         told.sealed.formUnion(slots)
+        told.since = max(told.since, answer.since)
         told.voting.formUnion(answer.voting.intersection(slots))
         told.founding.formUnion(answer.founding.intersection(slots))
         told.empty.formUnion(answer.empty.intersection(slots))
@@ -112,11 +114,11 @@ extension VoterMachine {
         case fetch([PeerID], isAll: Bool)
     }
 
-    /// Who voted under one placement, and the clocks at which they took it, as far as they are known. The last vote of each is told apart.
+    /// Who voted under one placement, and the clocks at which they did, as far as they are known. The last vote of each is told apart.
     private struct Voted {
         let placement: UInt64
         var voters: [PeerID] = []
-        var timed: [(peer: PeerID, since: UInt64, isLast: Bool)] = []
+        var timed: [(peer: PeerID, at: UInt64, isLast: Bool)] = []
     }
 
     /// What is known of the voters of one list.
@@ -152,13 +154,13 @@ extension VoterMachine {
                 standings.idle += 1
                 continue
             }
-            let isTimed = own.votedSince.count == own.voted.count
+            let isTimed = own.votedAt.count == own.voted.count
             for (vote, placement) in own.voted.enumerated() {
                 let position = standings.voted.firstIndex { $0.placement == placement } ?? standings.voted.count
                 if position == standings.voted.count { standings.voted.append(Voted(placement: placement)) }
                 standings.voted[position].voters.append(peer)
-                guard isTimed, own.votedSince[vote] > 0 else { continue }
-                standings.voted[position].timed.append((peer, own.votedSince[vote], vote == own.voted.count - 1))
+                guard isTimed, own.votedAt[vote] > 0 else { continue }
+                standings.voted[position].timed.append((peer, own.votedAt[vote], vote == own.voted.count - 1))
             }
         }
         return standings
@@ -173,7 +175,7 @@ extension VoterMachine {
     /// so that those are asked too.
     ///
     /// Lists in which somebody voted follow one another. Of Q that voted in one, some were asked to leave it by whoever voted in a later one,
-    /// and tell of that, too, or of what came then; it can only have been taken later. So what all took earlier came before.
+    /// and tell of that, too, or of what came then; its clock can only be later (``dateVotes(_:)``). So what is earlier came before.
     ///
     /// Who of them voted elsewhere since may name nothing of what came between any more: it knew that when it voted. So where earlier votes
     /// are timed, Q that voted there are asked for all they know, whoever else is.
@@ -191,8 +193,8 @@ extension VoterMachine {
             for voted in standings.voted where voted.voters.count >= quorum(list) {
                 closed.append(voted.placement)
                 let timed = voted.timed.filter { byEarlierVotes || $0.isLast }
-                guard timed.count >= quorum(list), let since = timed.map(\.since).min(), since > latest else { continue }
-                (latest, witnesses) = (since, timed.prefix(quorum(list)).map(\.peer))
+                guard timed.count >= quorum(list), let at = timed.map(\.at).min(), at > latest else { continue }
+                (latest, witnesses) = (at, timed.prefix(quorum(list)).map(\.peer))
             }
         }
         let mayKeep = scheme.sealQuorum(of: voters(slot).count)
@@ -222,6 +224,21 @@ extension VoterMachine {
             isOpen = isOpen || !witnesses.isEmpty
         }
         return isOpen ? .fetch(from, isAll: isAll) : .nobodyVoted
+    }
+
+    /// Whoever answered before this peer knew of a vote counts only when it has heard of that vote's clock, and is asked again. It may have taken
+    /// this placement before others voted elsewhere, and be the only one that is left to tell that this peer voted after them.
+    private mutating func dateVotes(_ slot: Slot) {
+        var latest = lists[slot.index].lists.reduce(0) { max($0, $1.votedAt.max() ?? 0) }
+        for told in told.values {
+            for (list, slots) in told.named where slots.contains(slot) { latest = max(latest, list.votedAt.max() ?? 0) }
+        }
+        since = max(since, latest)
+        for peer in present {
+            guard let told = told[peer], told.sealed.contains(slot), told.since > 0, told.since < latest else { continue }
+            self.told.change(peer) { $0.sealed.remove(slot) }
+            toAsk.insert(slot, for: peer)
+        }
     }
 
     /// Whether the answers can be enough. Cheap: asked for each slot of each answer.
@@ -258,6 +275,7 @@ extension VoterMachine {
         }
         founding.remove(slot)
         guard mayBeEnough(slot) else { return }
+        dateVotes(slot)
         switch verdict(slot) {
         case .wait: return
         case .fetch(let peers, let isAll):
@@ -287,6 +305,7 @@ extension VoterMachine {
 
     mutating func vote(_ slot: Slot) {
         voting.insert(slot)
+        votedAt = now.hlc
         if fetchesAll.contains(slot) { knowing.insert(slot) }
         if !founding.contains(slot) { founded.insert(slot) }
         toAsk.updateAll { _, slots in slots.remove(slot) }
@@ -351,7 +370,7 @@ extension VoterMachine {
     private mutating func forget(_ slot: Slot, _ effects: inout [Effect]) {
         close(slot)
         if configuration.mutant != .forgetsSuccessors {
-            lists[slot.index] = OpenLists([VoterList(voters: voters(slot), since: entered)])
+            lists[slot.index] = OpenLists([VoterList(voters: voters(slot), since: since)])
             listed.insert(slot)
         }
         left.insert(slot)

@@ -11,6 +11,10 @@ package struct VoterMachine: Sendable {
     package internal(set) var placement = Placement.empty
     /// Clock at which the placement was taken.
     var entered: UInt64 = 0
+    /// That clock, or a later one at which somebody voted under a former placement, as those know that may vote now.
+    var since: UInt64 = 0
+    /// Clock of the last vote under the placement.
+    var votedAt: UInt64 = 0
     var enteredAt = Instant.zero
     var present: [PeerID] = []
     /// Slots in whose lists this peer is.
@@ -67,6 +71,8 @@ package struct VoterMachine: Sendable {
         var voting = SlotSet()
         var founding = SlotSet()
         var empty = SlotSet()
+        /// What it said last (``SealAnswer/since``).
+        var since: UInt64 = 0
         /// Of each answer.
         var times: [(slots: SlotSet, forgotten: SlotTimes)] = []
         /// Lists that it was in.
@@ -180,6 +186,7 @@ package struct VoterMachine: Sendable {
         }
         placement = next
         (entered, enteredAt) = (now.hlc, now)
+        (since, votedAt) = (entered, 0)
         askAgainAt = now + configuration.askAgainEvery
         hasGoneOn = configuration.gatherFor <= .zero
         voting = SlotSet()
@@ -206,7 +213,7 @@ package struct VoterMachine: Sendable {
         }
         guard isVoting || mayBeOpen.contains(slot) else { return }
         listed.insert(slot)
-        lists[slot.index].leave(voters(slot), entered: entered, placement.digest, voted: isVoting)
+        lists[slot.index].leave(voters(slot), entered: entered, since: since, placement.digest, votedAt: isVoting ? votedAt : nil)
     }
 
     // MARK: Other peers' questions
@@ -217,6 +224,8 @@ package struct VoterMachine: Sendable {
         var answer = SealAnswer(voting: voting.intersection(seal.slots))
         if seal.isQuery { return answer }
         guard take(seal) else { return nil }
+        since = max(since, seal.since)
+        answer.since = since
         answer.founded = founded.intersection(seal.slots)
         answer.empty = seal.slots
         answer.empty.subtract(held)

@@ -49,11 +49,13 @@ package struct Seal: Hashable, Sendable {
     package var slots: SlotSet
     /// Lists that the asker knows of, with the slots that they are lists of.
     package var lists: [OpenList]
+    /// The clock of this placement (``VoterList/since``), as far as the asker knows.
+    package var since: UInt64
     /// Answer only: the asker will not vote.
     package var isQuery: Bool
 
-    package init(placement: UInt64, slots: SlotSet, lists: [OpenList] = [], isQuery: Bool = false) {
-        (self.placement, self.slots, self.lists, self.isQuery) = (placement, slots, lists, isQuery)
+    package init(placement: UInt64, slots: SlotSet, lists: [OpenList] = [], since: UInt64 = 0, isQuery: Bool = false) {
+        (self.placement, self.slots, self.lists, self.since, self.isQuery) = (placement, slots, lists, since, isQuery)
     }
 }
 
@@ -73,6 +75,8 @@ package struct SealAnswer: Hashable, Sendable {
     package var lists: [OpenList]
     /// When it last forgot what it held.
     package var forgotten: SlotTimes
+    /// The clock of this placement that it will tell of (``VoterList/since``); 0: a former version of the library does not say.
+    package var since: UInt64 = 0
     /// Slots on which somebody has voted under a former placement, as far as it knows.
     package var founded = SlotSet()
     /// Slots on which it votes because nobody ever had: such a vote keeps no other peer from the same.

@@ -7,6 +7,7 @@ extension PageWriter {
         peercache__seal__init(&message)
         (message.copies, message.read_from, message.acked_by) = (UInt32(scheme.copies), UInt32(scheme.readFrom), UInt32(scheme.ackedBy))
         message.query = seal.isQuery ? 1 : 0
+        message.since = seal.since
         var bytes = seal.slots.bytes.withUnsafeBytes { slots in
             message.slots = .init(slots)
             return packed(&message.base)
@@ -29,6 +30,9 @@ extension PageWriter {
                 return packed(&message.base)
             }
         }
+        peercache__seal_answer__init(&message)
+        message.since = answer.since
+        bytes += packed(&message.base)
         for list in answer.lists { append(list, field: 2, to: &bytes) }
         for time in answer.forgotten.groups {
             time.slots.bytes.withUnsafeBytes { slots in
@@ -47,7 +51,7 @@ extension PageWriter {
         peercache__open_list__init(&message)
         let list = open.list
         (message.entered, message.since) = (list.entered, list.since)
-        var numbers = list.voters.flatMap { [$0.high, $0.low] } + list.voted + list.closers + list.votedSince
+        var numbers = list.voters.flatMap { [$0.high, $0.low] } + list.voted + list.closers + list.votedAt
         var slots = open.slots.map { UInt32($0.index) }
         numbers.withUnsafeMutableBufferPointer { numbers in
             slots.withUnsafeMutableBufferPointer { slots in
@@ -56,8 +60,8 @@ extension PageWriter {
                 (message.n_closers, message.closers) = (
                     list.closers.count, numbers.baseAddress.map { $0 + 2 * list.voters.count + list.voted.count }
                 )
-                (message.n_voted_since, message.voted_since) = (
-                    list.votedSince.count, numbers.baseAddress.map { $0 + numbers.count - list.votedSince.count }
+                (message.n_voted_at, message.voted_at) = (
+                    list.votedAt.count, numbers.baseAddress.map { $0 + numbers.count - list.votedAt.count }
                 )
                 (message.n_slots, message.slots) = (slots.count, slots.baseAddress)
                 WireEncoder.pack(&message.base, field: field) { bytes.append($0, $1) }
@@ -77,7 +81,7 @@ extension PageReader {
             let lists = try lists(message.lists, message.n_lists)
             let slots = try slots(message.slots)
             guard slots.count <= Seal.slotsMax else { throw .tooManyItems }
-            return (Seal(placement: placement, slots: slots, lists: lists, isQuery: message.query != 0), scheme)
+            return (Seal(placement: placement, slots: slots, lists: lists, since: message.since, isQuery: message.query != 0), scheme)
         }
     }
 
@@ -91,6 +95,7 @@ extension PageReader {
             answer.founded = try slots(message.founded)
             answer.founding = try slots(message.founding)
             answer.empty = try slots(message.empty)
+            answer.since = message.since
             answer.forgotten = try times(message.forgotten, message.n_forgotten)
             return answer
         }
@@ -115,7 +120,7 @@ extension PageReader {
         for pointer in WireDecoder.elements(pointers, count) {
             let raw = pointer.pointee
             guard raw.n_voters % 2 == 0, (2...2 * Placement.ranksMax).contains(raw.n_voters), raw.n_slots <= Slot.count,
-                max(raw.n_voted, raw.n_voted_since, raw.n_closers) <= VoterList.placementsMax
+                max(raw.n_voted, raw.n_voted_at, raw.n_closers) <= VoterList.placementsMax
             else {
                 throw .tooManyItems
             }
@@ -130,7 +135,7 @@ extension PageReader {
             }
             let list = VoterList(
                 voters: voters, since: raw.since, entered: raw.entered, voted: voted,
-                votedSince: Array(UnsafeBufferPointer(start: raw.voted_since, count: raw.n_voted_since)),
+                votedAt: Array(UnsafeBufferPointer(start: raw.voted_at, count: raw.n_voted_at)),
                 closers: Array(UnsafeBufferPointer(start: raw.closers, count: raw.n_closers)))
             lists.append(OpenList(list: list, slots: slots))
         }

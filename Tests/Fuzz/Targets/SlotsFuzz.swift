@@ -152,6 +152,7 @@ struct SlotsFuzz {
             (told.founded, told.founding, told.empty) = (drawSlots(&random), drawSlots(&random), drawSlots(&random))
             let group = SlotTimes.Group(at: random.next(), slots: drawSlots(&random))
             if random.next() % 2 == 0 { told.forgotten.groups = [group] }
+            told.since = random.next() % 4
             let bytes = PageWriter.sealAnswer(told, floors: [(Contents.name, Contents.stamp(&random))])
             if let read = changed(bytes, &random, { try? PageReader.sealAnswer($0) { _, _ in } }) { answer = .sealed(read) }
             if random.next() % 8 == 0 { answer = .disagrees }
@@ -165,7 +166,8 @@ struct SlotsFuzz {
 
     private mutating func askSeal(_ random: inout FuzzRandom) {
         guard let scheme = Self.scheme else { return }
-        let seal = Seal(placement: 0, slots: drawSlots(&random), lists: drawLists(&random), isQuery: random.next() % 4 == 0)
+        let (slots, lists) = (drawSlots(&random), drawLists(&random))
+        let seal = Seal(placement: 0, slots: slots, lists: lists, since: random.next() % 4, isQuery: random.next() % 4 == 0)
         let placement = voter.placement.digest
         let read = changed(PageWriter.seal(seal, scheme), &random) { try? PageReader.seal($0, placement: placement) }
         guard let read, let answer = voter.answer(read.0) else { return }
@@ -223,7 +225,7 @@ struct SlotsFuzz {
             let voters = random.next() % 8 == 0 ? drawn : Set(drawn).sorted()  // the order of a set must not matter
             let list = VoterList(
                 voters: voters, since: random.next() % 4, entered: random.next(), voted: drawPlacements(&random),
-                votedSince: (0..<random.next() % 4).map { _ in random.next() % 4 },
+                votedAt: (0..<random.next() % 4).map { _ in random.next() % 4 },
                 closers: drawPlacements(&random))
             return OpenList(list: list, slots: drawSlots(&random).slots)
         }

@@ -18,11 +18,11 @@ import Testing
             let together =
                 peer == both
                 ? VoterList(
-                    voters: [both, once], since: 450, entered: 450, voted: [7, 8], votedSince: knowsFirst ? [370, 450] : [0, 450])
-                : VoterList(voters: [both, once], since: 450, entered: 450, voted: [7], votedSince: [375])
+                    voters: [both, once], since: 450, entered: 450, voted: [7, 8], votedAt: knowsFirst ? [370, 450] : [0, 450])
+                : VoterList(voters: [both, once], since: 450, entered: 450, voted: [7], votedAt: [375])
             let older = VoterList(
                 voters: [gone, both], since: 329, entered: peer == both ? 329 : 0, voted: peer == both ? [5] : [],
-                votedSince: peer == both ? [329] : [], closers: peer == both ? [8] : [7])
+                votedAt: peer == both ? [329] : [], closers: peer == both ? [8] : [7])
             answer.lists = [together, older].map { OpenList(list: $0, slots: seal.slots.slots) }
             return answer
         }

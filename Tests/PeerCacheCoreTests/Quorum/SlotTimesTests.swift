@@ -41,7 +41,7 @@ import Testing
                 for case .call(let id, .seal(let seal), let peer) in calls where seal.slots.contains(slot) && (peer == p || peer == b) {
                     var answer = SealAnswer(forgotten: peer == p ? forgotten : SlotTimes())
                     let list = VoterList(
-                        voters: Array(ids.dropFirst()), since: 100, entered: 100, voted: [peer == p ? 7 : 6], votedSince: [100])
+                        voters: Array(ids.dropFirst()), since: 100, entered: 100, voted: [peer == p ? 7 : 6], votedAt: [100])
                     answer.lists = [OpenList(list: list, slots: [slot])]
                     let now = Instant(nanoseconds: Int64(round) * 1_000_000_000, hlc: 1_000 + UInt64(round))
                     machine.handle(.answered(id, .sealed(answer)), now: now, into: &effects)
