@@ -103,6 +103,11 @@ package struct OpenLists: Hashable, Sendable {
         list.entered = entered
         list.closers = []
         if let votedAt {
+            // A digest comes back when all that came and went since is forgotten. Named twice, it would count as the votes of two.
+            if let position = list.voted.firstIndex(of: placement) {
+                list.voted.remove(at: position)
+                list.votedAt.remove(at: position)
+            }
             list.voted = (list.voted + [placement]).suffix(VoterList.placementsMax)
             list.votedAt = (list.votedAt + [votedAt]).suffix(VoterList.placementsMax)
         }
