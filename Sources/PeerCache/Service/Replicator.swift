@@ -32,7 +32,10 @@ final class Replicator: Sendable {
     func serving(_ hash: UInt64) -> Serving { Serving(rawValue: servings[Slot(hash: hash)]) ?? .claiming }
 
     /// Whether anything is known of what fast caches have in the slot. O(1), no lock.
-    func holds(_ slot: Slot) -> Bool { held[slot] == 1 }
+    func holds(_ slot: Slot) -> Bool { held[slot] != 0 }
+
+    /// Whether what caches of few copies had in the slot has been let go, while it is held for others. O(1), no lock.
+    func holdsPart(of slot: Slot) -> Bool { held[slot] == 2 }
 
     /// What this peer answers to a claim.
     func answer(to slots: SlotSet, of asker: PeerID, _ core: PeerCore) -> ClaimAnswer {
@@ -138,8 +141,13 @@ final class Replicator: Sendable {
             }
         case .release(let slot, let rank):
             let gone = Set(core.caches.filter { $0.scheme == nil && $0.options.copies <= rank }.map(\.index))  // only asked for membership
-            if !gone.isEmpty { core.store.forget(slot) { gone.contains($0) } }
-        case .serve(let slot, let serving): servings[slot] = serving.rawValue
+            guard !gone.isEmpty else { return }
+            if held[slot] == 1 { held[slot] = 2 }
+            core.store.forget(slot) { gone.contains($0) }
+        case .serve(let slot, let serving):
+            servings[slot] = serving.rawValue
+            // It is gathered anew, at another rank.
+            if serving != .open, serving != .kept, held[slot] == 2 { held[slot] = 1 }
         case .call, .synchronize: break
         }
     }

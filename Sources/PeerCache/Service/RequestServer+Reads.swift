@@ -37,7 +37,8 @@ extension RequestServer {
     /// What was dropped or removed, or nothing. Who has let the slot go does not know that.
     private func answerAbsent(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
         let slot = Slot(hash: hash), isHeld = cache.scheme == nil ? peer.replicator.holds(slot) : peer.store.isHeld(slot)
-        guard isHeld else { return refuse(request, .notHolder, connection) }
+        let isOfOthers = peer.replicator.holdsPart(of: slot) && !peer.table.routing.holders(hash, copies: cache.options.copies).contains(peer.me)
+        guard isHeld, !isOfOthers || cache.scheme != nil else { return refuse(request, .notHolder, connection) }
         var response = WireResponse(id: request.id, status: .absent)
         response.stamp = peer.store.guardStamp(cache.id(hash), request.key.bytes)
         connection.respond(response)

@@ -12,6 +12,17 @@ extension RequestKind {
     }
 }
 
+extension PeerCore {
+    /// Whether the asker, earlier in the slot's list, needs more caches than this peer has kept, and another one has them.
+    fileprivate func hasLetGoOfPart(of slot: Slot, neededBy asker: PeerID, _ routing: Routing) -> Bool {
+        guard replicator.holdsPart(of: slot) else { return false }
+        let list = routing.placement.peers(of: slot, copies: Placement.ranksMax)
+        guard let mine = list.firstIndex(of: me), let theirs = list.firstIndex(of: asker), theirs < mine else { return false }
+        let fewest = caches.filter { $0.scheme == nil }.map(\.options.copies).min() ?? 0
+        return list.prefix(fewest).contains { $0 != asker && directory.connection(to: $0) != nil }
+    }
+}
+
 /// Claims, pages and digests for other peers.
 extension RequestServer {
     func handleSlots(_ request: WireRequest, _ connection: PeerConnection) {
@@ -53,10 +64,12 @@ extension RequestServer {
         let pull = try PageReader.pull(request.value)
         guard request.flags.contains(.gathering) else { return send(pull, request, connection) }
         // For fast caches. The store may hold a slot for strict ones alone: a page of it would look as if there were nothing.
-        let held = Array(pull.slots.prefix { peer.replicator.holds($0) })
+        let routing = peer.table.routing, asker = connection.peer
+        let isHeld = { [peer] slot in peer.replicator.holds(slot) && !peer.hasLetGoOfPart(of: slot, neededBy: asker, routing) }
+        let held = Array(pull.slots.prefix(while: isHeld))
         if held.isEmpty { return refuse(request, .notHolder, connection) }
         send(PullRequest(slots: held, bucket: pull.bucket, isBucketOnly: pull.isBucketOnly), request, connection) {
-            held.allSatisfy { self.peer.replicator.holds($0) }
+            held.allSatisfy(isHeld)
         }
     }
 

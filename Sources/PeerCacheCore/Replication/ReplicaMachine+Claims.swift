@@ -72,7 +72,7 @@ extension ReplicaMachine {
         unheard[peer] = nil
         let queued = SlotSet(sources[peer]?.rest ?? [])
         for slot in late.intersection(wanted).slots where !queued.contains(slot) && sourcesLeft[slot.index] < .max {
-            guard answer.partial.contains(slot) || (answer.complete.contains(slot) && isLastOwner(peer, of: slot)) else { continue }
+            guard answer.partial.contains(slot) || (answer.isWhole(slot) && isLastOwner(peer, of: slot)) else { continue }
             contents[slot.index] = .regaining
             sourcesLeft[slot.index] += 1
             enqueue(slot, from: peer)
@@ -83,7 +83,7 @@ extension ReplicaMachine {
     /// None of the others that hold all that there is was owner after it, or with it.
     private func isLastOwner(_ peer: PeerID, of slot: Slot) -> Bool {
         let since = known[peer]?.owned(slot) ?? 0
-        return zip(known.keys, known.values).allSatisfy { $0 == peer || !$1.complete.contains(slot) || $1.owned(slot) < since }
+        return zip(known.keys, known.values).allSatisfy { $0 == peer || !$1.isWhole(slot) || $1.owned(slot) < since }
     }
 
     mutating func advanceClaim(_ effects: inout [Effect]) {

@@ -136,11 +136,22 @@ package struct ReplicaMachine: Sendable {
             case .gaining, .regaining: if !isBlank(slot) { answer.partial.insert(slot) }
             // It would let go of what is not here yet.
             case .complete where unheard[asker]?.contains(slot) == true: answer.partial.insert(slot)
+            case .complete where hasOnlyPart(of: slot, for: asker):
+                answer.complete.insert(slot)
+                if !isBlank(slot) { answer.partial.insert(slot) }
             case .complete: if wanted.contains(slot) || !isBlank(slot) { answer.complete.insert(slot) }
             }
         }
         answer.owned = owned.map { Ownership(since: $0.since, slots: $0.slots.intersection(slots)) }.filter { !$0.slots.isEmpty }
         return answer
+    }
+
+    /// Whether the asker is to hold caches of fewer copies, too. What is complete here is then also said to be partial.
+    private func hasOnlyPart(of slot: Slot, for asker: PeerID) -> Bool {
+        guard copies.count > 1, wanted.contains(slot) else { return false }
+        let mine = rank(slot, placement, placement.index(of: me))
+        guard mine >= copies[0], rank(slot, placement, placement.index(of: asker)) < mine else { return false }
+        return !unneeded.contains(slot) && !kept.contains { $0.slots.contains(slot) }
     }
 
     /// Whether a slot may be compared: all that there is is here.
@@ -153,9 +164,11 @@ package struct ReplicaMachine: Sendable {
     /// Who to ask for a key of a slot that is not complete here: the last owner that holds all that there was, and all that took writes
     /// since. What any of them dropped or removed counts against what the others hold.
     package func holders(of slot: Slot) -> [PeerID] {
-        var holders = wholeHolder(of: slot).map { [$0] } ?? []
+        let whole = wholeHolder(of: slot)
+        var holders = whole.map { [$0] } ?? []
         for (peer, answer) in zip(known.keys, known.values) where answer.partial.contains(slot) && present.contains(peer) {
-            holders.append(peer)
+            // Who has a part of what is complete has nothing that the other lacks.
+            if whole == nil || !answer.complete.contains(slot) { holders.append(peer) }
         }
         return holders
     }
@@ -163,7 +176,7 @@ package struct ReplicaMachine: Sendable {
     /// Of those that hold all that there is, the last owner.
     func wholeHolder(of slot: Slot) -> PeerID? {
         var (best, since): (PeerID?, UInt64) = (nil, 0)
-        for (peer, answer) in zip(known.keys, known.values) where answer.complete.contains(slot) && present.contains(peer) {
+        for (peer, answer) in zip(known.keys, known.values) where answer.isWhole(slot) && present.contains(peer) {
             let owned = answer.owned(slot)
             if best == nil || owned > since { (best, since) = (peer, owned) }
         }

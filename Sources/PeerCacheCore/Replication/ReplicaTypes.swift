@@ -2,7 +2,7 @@
 package struct ClaimAnswer: Hashable, Sendable {
     /// It holds all that there is.
     package var complete: SlotSet
-    /// It is still gathering, but took writes meanwhile.
+    /// It is still gathering, but took writes meanwhile. If complete as well: of caches of many copies it holds all, of others nothing.
     package var partial: SlotSet
     /// It was the last owner, as far as it knows.
     package var owned: [Ownership]
@@ -12,6 +12,8 @@ package struct ClaimAnswer: Hashable, Sendable {
     package init(complete: SlotSet = .init(), partial: SlotSet = .init(), owned: [Ownership] = [], missed: [MissedWrites] = []) {
         (self.complete, self.partial, self.owned, self.missed) = (complete, partial, owned, missed)
     }
+
+    func isWhole(_ slot: Slot) -> Bool { complete.contains(slot) && !partial.contains(slot) }
 
     /// Since when it has owned the slot; 0: it has not.
     func owned(_ slot: Slot) -> UInt64 { owned.reduce(0) { $1.slots.contains(slot) ? max($0, $1.since) : $0 } }

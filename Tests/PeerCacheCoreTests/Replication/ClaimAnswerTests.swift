@@ -113,6 +113,35 @@ extension ReplicaMachineTests {
         #expect(copied.count > 0 && fetched.intersection(copied) == copied)
     }
 
+    /// With caches of one copy and of three, the last of three holders has nothing of the former. A newcomer fetched from it, and was complete.
+    @Test func whoHoldsAPartIsASourceOnlyWhereNobodyHasAll() throws {
+        let three = try placement([me, other, third], digest: 1)
+        var bench = Bench(me)
+        bench.handle(.placement(three, present: [other, third], copies: [1, 3]))
+        bench.sayNothing()
+        let theirs = slots(of: other, three)
+        func answer(to peer: PeerID) -> ClaimAnswer { bench.machine.answer(to: theirs, of: peer, isBlank: { _ in false }) }
+        #expect(bench.machine.unsettledCount == 0)
+        #expect(answer(to: other).complete == theirs)
+        #expect(answer(to: other).partial == theirs, "the owner needs more than is here")
+        let behind = SlotSet(theirs.slots.filter { three.peers(of: $0, copies: 2).contains(me) })
+        #expect(answer(to: third).partial.intersection(behind).count == 0, "who comes later does not")
+        // What the one has to whom that was said.
+        var newcomer = Bench(me)
+        newcomer.handle(.placement(three, present: [other, third], copies: [1, 3]))
+        let mine = slots(of: me, three), one = SlotSet(mine.slots.prefix(10))
+        var rest = mine
+        rest.subtract(one)
+        for call in newcomer.takeCalls() {
+            // Of the rest nobody has all.
+            let answer = call.peer == third ? ClaimAnswer(complete: one) : ClaimAnswer(complete: mine, partial: mine)
+            newcomer.handle(.answered(call.id, .claimed(answer)))
+        }
+        let pulled = newcomer.pullAll()
+        #expect(pulled[third] == one)
+        #expect(pulled[other]?.intersection(mine) == rest)
+    }
+
     /// Newcomers that found each other before they found the others own what those have held for long, and must ask for it.
     @Test(arguments: [true, false]) func whoMeetsItsEldersAsksThem(areElders: Bool) throws {
         func placement(_ peers: [PeerID], digest: UInt64) throws -> Placement {
