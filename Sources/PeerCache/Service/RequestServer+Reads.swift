@@ -36,12 +36,16 @@ extension RequestServer {
 
     /// What was dropped or removed, or nothing. Who has let the slot go does not know that.
     private func answerAbsent(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {
-        let slot = Slot(hash: hash), isHeld = cache.scheme == nil ? peer.replicator.holds(slot) : peer.store.isHeld(slot)
-        let isOfOthers = peer.replicator.holdsPart(of: slot) && !peer.table.routing.holders(hash, copies: cache.options.copies).contains(peer.me)
-        guard isHeld, !isOfOthers || cache.scheme != nil else { return refuse(request, .notHolder, connection) }
+        guard isHeld(Slot(hash: hash), hash, cache) else { return refuse(request, .notHolder, connection) }
         var response = WireResponse(id: request.id, status: .absent)
         response.stamp = peer.store.guardStamp(cache.id(hash), request.key.bytes)
         connection.respond(response)
+    }
+
+    private func isHeld(_ slot: Slot, _ hash: UInt64, _ cache: CacheCore) -> Bool {
+        if cache.scheme != nil { return peer.store.isHeld(slot) }
+        guard peer.replicator.holdsPart(of: slot) else { return peer.replicator.holds(slot) }
+        return peer.table.routing.holders(hash, copies: cache.options.copies).contains(peer.me)
     }
 
     /// Answers with what is held. False: nothing is, or `isGood` said no at that moment, and nothing was answered.
