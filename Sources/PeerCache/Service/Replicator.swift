@@ -146,8 +146,8 @@ final class Replicator: Sendable {
             core.store.forget(slot) { gone.contains($0) }
         case .serve(let slot, let serving):
             servings[slot] = serving.rawValue
-            // It is gathered anew, at another rank.
-            if serving != .open, serving != .kept, held[slot] == 2 { held[slot] = 1 }
+            // It is gathered anew, at another rank, or nobody else is there.
+            if held[slot] == 2, state.machine.isHolderForAll(slot) { held[slot] = 1 }
         case .call, .synchronize: break
         }
     }

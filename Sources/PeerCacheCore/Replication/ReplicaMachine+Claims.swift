@@ -28,6 +28,7 @@ extension ReplicaMachine {
             for late in unheard.values { slots.formUnion(late.intersection(wanted)) }
         }
         if slots.isEmpty { return }
+        toClaim.subtract(slots)
         var claim = Claim(digest: placement.digest, slots: slots, since: now)
         for peer in recipients(of: slots) { claim.waiting[peer] = .at(now) }
         self.claim = claim

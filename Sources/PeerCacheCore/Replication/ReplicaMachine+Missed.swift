@@ -64,16 +64,8 @@ extension ReplicaMachine {
 
     /// What is held of these slots may be outdated, and what was fetched of them does not count.
     private mutating func doubt(_ slots: SlotSet, _ effects: inout [Effect]) {
-        unheard.updateAll { _, late in late.subtract(slots) }
-        let calls = calls
-        sources.updateAll { _, source in
-            // Pages of other slots go on: a source may be asked for many.
-            var keepsCall = false
-            if let id = source.call, case .pull(_, let request) = calls[id] { keepsCall = !request.slots.contains { slots.contains($0) } }
-            source.remove(slots, keepsCall: keepsCall)
-        }
+        stopFetching(slots)
         for slot in slots.slots where contents[slot.index] != .absent {
-            sourcesLeft[slot.index] = 0
             contents[slot.index] = .regaining
             lacking.insert(slot)
             askedAgain.remove(slot)

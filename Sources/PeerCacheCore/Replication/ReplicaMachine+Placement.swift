@@ -14,7 +14,9 @@ extension ReplicaMachine {
         placement = next
         self.present = present
         self.copies = copies.sorted()
-        known.removeAll { peer, _ in !present.contains(peer) }
+        // What a source said is looked at once more when it is given up.
+        let sources = sources
+        known.removeAll { peer, _ in !present.contains(peer) && sources[peer] == nil }
         missed.removeAll { peer, _ in !present.contains(peer) }
         unchecked.removeAll { peer, _ in !present.contains(peer) }
         unheard.removeAll { peer, _ in !present.contains(peer) }
@@ -35,10 +37,13 @@ extension ReplicaMachine {
             let wasHeld = old < beforeCopies.last ?? 0
             let enters = copies.contains { new < $0 && !(old < $0 && (wasHeld || beforeCopies.contains($0))) }
             let leaves = beforeCopies.contains { old < $0 && !(copies.contains($0) && new < $0) }
+            // Another owner may be asked too early, too.
+            if before.owner(of: slot) != next.owner(of: slot) { askedAgain.remove(slot) }
             if new < copiesMax { wanted.insert(slot) } else { wanted.remove(slot) }
             if enters || (meets && new < copiesMax) {
                 stopFetching(slot)
                 askedAgain.remove(slot)
+                sourceless.remove(slot)
                 restarted.insert(slot)
                 if contents[index] == .absent { effects.append(.adopt(slot)) }
                 // Entries of before, without what was written elsewhere meanwhile.
@@ -85,7 +90,10 @@ extension ReplicaMachine {
     }
 
     private func meetsElders(_ before: Placement, _ next: Placement) -> Bool {
-        guard let mine = next.index(of: me), let started = next.members.map(\.started).dropFirst(mine).first else { return false }
+        // Not for ever, or a newcomer with a wrong clock could cast doubt on what all have.
+        guard let mine = next.index(of: me), let started = next.members.dropFirst(mine).first?.started,
+            (now.hlc >> 16) - min(started >> 16, now.hlc >> 16) < UInt64(configuration.youngFor.millisecondsRoundedUp)
+        else { return false }
         return next.members.contains { $0.started > 0 && $0.started < started && before.index(of: $0.id) == nil }
     }
 
@@ -112,7 +120,7 @@ extension ReplicaMachine {
     mutating func returned(_ effects: inout [Effect]) {
         guard !present.isEmpty else { return }
         var claimed = SlotSet()
-        (sources, unheard, askedAgain) = (SortedMap(), SortedMap(), SlotSet())
+        (sources, unheard, askedAgain, sourceless) = (SortedMap(), SortedMap(), SlotSet(), SlotSet())
         sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
         for slot in wanted.slots {
             contents[slot.index] = .regaining

@@ -21,9 +21,10 @@ extension ReplicaMachine {
         }
         let chosen = holders(of: slot)
         merged.remove(slot)
+        mergedWhole.remove(slot)
         if chosen.isEmpty {
             // All say that they have nothing: what is here is all there is.
-            if isLast, !isUnanswered, !lacking.contains(slot) { merged.insert(slot) }
+            if isLast, !isUnanswered, !lacking.contains(slot), !sourceless.contains(slot) { merged.insert(slot) }
             if isLast { complete(slot, &effects) }
             return
         }
@@ -65,6 +66,7 @@ extension ReplicaMachine {
         for slot in request.slots.prefix(count) {
             // Who does not hold all may lack the same.
             if !lacking.contains(slot) || known[peer]?.complete.contains(slot) == true { merged.insert(slot) }
+            if known[peer]?.isWhole(slot) == true { mergedWhole.insert(slot) }
             sourceIsDone(slot, &effects)
         }
     }
@@ -83,6 +85,7 @@ extension ReplicaMachine {
         contents[slot.index] = .complete
         lacking.remove(slot)
         askedAgain.remove(slot)
+        sourceless.remove(slot)
         effects.append(.serve(slot, serving(slot)))
         checkCopies(of: slot)
     }
@@ -113,29 +116,37 @@ extension ReplicaMachine {
     }
 
     private mutating func lacks(_ slots: SlotSet, _ peer: PeerID, _ effects: inout [Effect]) {
+        let again = unreplaced(slots, peer)
         sources.change(peer) { $0.remove(slots) }
         known.change(peer) { $0.forget(slots) }
-        replaceSource(of: slots.slots, &effects) { machine, slot, effects in
-            // Whoever lets go has heard that the owner has all. That may be since the claim was answered.
-            let owner = machine.placement.owner(of: slot)
-            guard owner != machine.me, !machine.merged.contains(slot), owner.map(machine.present.contains) == true else {
-                return machine.sourceIsDone(slot, &effects)
-            }
-            machine.stopFetching(slot)
-            machine.unheard.updateAll { $1.remove(slot) }
-            machine.toClaim.insert(slot)
-        }
+        replaceSource(of: slots, orClaim: again, &effects)
     }
 
-    /// Another one that holds all for each.
-    private mutating func replaceSource(
-        of slots: some Sequence<Slot>, _ effects: inout [Effect], orElse none: (inout Self, Slot, inout [Effect]) -> Void
-    ) {
+    private mutating func giveUp(_ peer: PeerID, _ effects: inout [Effect]) {
+        guard let source = sources[peer] else { return }
+        let slots = SlotSet(source.rest), again = unreplaced(slots, peer)
+        sources[peer] = nil
+        known[peer] = nil
+        replaceSource(of: slots, orClaim: again, &effects)
+    }
+
+    /// Slots that the source was to give whole, and of which the owner may have all by now: that is when others let go, and end when they leave.
+    private func unreplaced(_ slots: SlotSet, _ peer: PeerID) -> SlotSet {
+        guard let known = known[peer] else { return SlotSet() }
+        return SlotSet(
+            slots.slots.filter { slot in
+                guard let owner = placement.owner(of: slot), owner != me, present.contains(owner) else { return false }
+                return known.isWhole(slot) && !mergedWhole.contains(slot)
+            })
+    }
+
+    /// Another one that holds all for each, or the owner, or the rest must do.
+    private mutating func replaceSource(of slots: SlotSet, orClaim unreplaced: SlotSet, _ effects: inout [Effect]) {
         // There may be thousands, here and there.
-        var waiting = SortedMap<PeerID, SlotSet>()
-        for slot in slots {
+        var waiting = SortedMap<PeerID, SlotSet>(), again = SlotSet()
+        for slot in slots.slots {
             guard let other = wholeHolder(of: slot) else {
-                none(&self, slot, &effects)
+                if unreplaced.contains(slot) { again.insert(slot) } else { sourceIsDone(slot, &effects) }
                 continue
             }
             if waiting[other] == nil { waiting[other] = SlotSet(sources[other]?.rest ?? []) }
@@ -145,14 +156,10 @@ extension ReplicaMachine {
                 enqueue(slot, from: other)
             }
         }
-    }
-
-    private mutating func giveUp(_ peer: PeerID, _ effects: inout [Effect]) {
-        guard let source = sources[peer] else { return }
-        sources[peer] = nil
-        known[peer] = nil
-        // The rest must do.
-        replaceSource(of: source.rest, &effects) { $0.sourceIsDone($1, &$2) }
+        if again.isEmpty { return }
+        stopFetching(again)
+        toClaim.formUnion(again)
+        sourceless.formUnion(again)
     }
 
     mutating func dropSourcesThatWent(_ effects: inout [Effect]) {
@@ -164,6 +171,19 @@ extension ReplicaMachine {
         guard sourcesLeft[slot.index] > 0 else { return }
         sourcesLeft[slot.index] = 0
         sources.updateAll { _, source in source.remove(slot) }
+    }
+
+    /// What was fetched of these slots does not count.
+    mutating func stopFetching(_ slots: SlotSet) {
+        unheard.updateAll { _, late in late.subtract(slots) }
+        let calls = calls
+        sources.updateAll { _, source in
+            // Pages of other slots go on: a source may be asked for many.
+            var keepsCall = false
+            if let id = source.call, case .pull(_, let request) = calls[id] { keepsCall = !request.slots.contains { slots.contains($0) } }
+            source.remove(slots, keepsCall: keepsCall)
+        }
+        for slot in slots.slots { sourcesLeft[slot.index] = 0 }
     }
 
     mutating func advanceTransfers(_ effects: inout [Effect]) {

@@ -49,6 +49,8 @@ package struct ReplicaMachine: Sendable {
     var sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
     /// Slots that some source has been merged into.
     var merged = SlotSet()
+    /// Those whose source had all that there is.
+    var mergedWhole = SlotSet()
     var allowance: Int
     var allowanceAt: Instant?
 
@@ -71,6 +73,8 @@ package struct ReplicaMachine: Sendable {
     var claimLackingAt: Instant?
     /// Gained slots that are claimed for the second time, as nobody had all that there is.
     var askedAgain = SlotSet()
+    /// Slots whose source let go or went before it had given all, and that are claimed for it.
+    var sourceless = SlotSet()
 
     // Repair.
     /// Holders and the slots that are to be compared with theirs.
@@ -153,6 +157,9 @@ package struct ReplicaMachine: Sendable {
         guard mine >= copies[0], rank(slot, placement, placement.index(of: asker)) < mine else { return false }
         return !unneeded.contains(slot) && !kept.contains { $0.slots.contains(slot) }
     }
+
+    /// Whether caches of all numbers of copies have this peer in the slot's list.
+    package func isHolderForAll(_ slot: Slot) -> Bool { rank(slot, placement, placement.index(of: me)) < copies.first ?? 0 }
 
     /// Whether a slot may be compared: all that there is is here.
     /// - Parameter isVoting: this peer votes on the slot.

@@ -104,6 +104,8 @@ package struct ReplicaConfiguration: Hashable, Sendable {
     package var claimTimeout: Duration = .milliseconds(500)
     /// How long a former owner is asked at all.
     package var claimFor: Duration = .seconds(10)
+    /// A peer that has run for less asks those that it meets and that have run for longer.
+    package var youngFor: Duration = .seconds(120)
     package var claimEvery: Duration = .milliseconds(10)
     /// Bytes of pages per second, of all transfers to this peer together.
     package var transferBytesPerSecond = 64 << 20

@@ -113,6 +113,40 @@ extension ReplicaMachineTests {
         #expect(copied.count > 0 && fetched.intersection(copied) == copied)
     }
 
+    /// The source leaves, or lets go, when the new owner has all: what that one gave before, as it gathered itself, is not all.
+    @Test(arguments: [false, true]) func whoseSourceIsGoneAsksTheOwner(leaves: Bool) throws {
+        var bench = Bench(me)
+        let fourth = PeerID(high: 4, low: 4), three = try placement([me, other, fourth], digest: 1)
+        bench.handle(.placement(three, present: [other, third, fourth], copies: [2]))
+        let copied = SlotSet(slots(of: other, three).slots.filter { three.peers(of: $0, copies: 2).contains(me) })
+        var isGone = false, fetched = SlotSet()
+        for _ in 0..<1_000 {
+            if bench.machine.unsettledCount == 0 { break }
+            for call in bench.takeCalls() {
+                switch (call.question, call.peer) {
+                case (.claim(let slots, _), other):
+                    let all = ClaimAnswer(complete: slots, owned: [Ownership(since: 5, slots: slots)])
+                    bench.handle(.answered(call.id, .claimed(isGone ? all : ClaimAnswer(partial: slots))))
+                case (.claim(let slots, _), third) where !isGone:
+                    bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots, owned: [Ownership(since: 1, slots: slots)]))))
+                case (.claim, _): bench.handle(.answered(call.id, .claimed(ClaimAnswer())))
+                case (.pull(let request, _), other):
+                    if isGone { fetched.formUnion(SlotSet(request.slots)) }
+                    bench.handle(.answered(call.id, .pulled(slots: request.slots.count, next: 0, bytes: 1)))
+                case (.pull, _) where isGone && !leaves: bench.handle(.answered(call.id, .notHeld))
+                default: bench.handle(.answered(call.id, .none))
+                }
+            }
+            bench.handle(.tick, after: 300)
+            if isGone || bench.now < 40_000_000_000 { continue }
+            isGone = true
+            if leaves { bench.handle(.placement(three, present: [other, fourth], copies: [2])) }
+        }
+        #expect(bench.machine.unsettledCount == 0)
+        #expect(copied.count > 0)
+        #expect(fetched.intersection(copied) == copied)
+    }
+
     /// With caches of one copy and of three, the last of three holders has nothing of the former. A newcomer fetched from it, and was complete.
     @Test func whoHoldsAPartIsASourceOnlyWhereNobodyHasAll() throws {
         let three = try placement([me, other, third], digest: 1)
