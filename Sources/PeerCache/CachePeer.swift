@@ -214,7 +214,10 @@ public final class CachePeer: Service, Sendable {
     private func start(_ transport: PeerTransport) async throws -> PeerAddress {
         core.connect(
             synchronize: { [transport] in transport.synchronize(with: $0) }, dial: { [transport] in transport.connect(to: $0) },
-            cachesChanged: { [updater, core] in updater.cachesChanged(core) })
+            cachesChanged: { [updater, core] in updater.cachesChanged(core) },
+            isSearching: { [transport, core] in
+                transport.solitude == .searching || transport.view?.digest != core.table.routing.view?.digest
+            })
         do {
             let address = try await transport.start()
             if let view = transport.view { updater.update(core, view: view) }

@@ -43,6 +43,7 @@ final class PeerCore: Sendable {
         var synchronize: (@Sendable (PeerID) -> Void)?
         var dial: (@Sendable (PeerID) -> Void)?
         var cachesChanged: (@Sendable () -> Void)?
+        var isSearching: (@Sendable () -> Bool)?
     }
     private let state = Lock(State())
     /// Whether the phase is `running`, for every operation to look at.
@@ -80,8 +81,8 @@ final class PeerCore: Sendable {
     func setPhase(_ phase: Phase) {
         state.withLock { state in
             state.phase = phase
-            // An observer looks each time whether it knows anybody.
-            isRunning.store(phase == .running && !isObserver, ordering: .releasing)
+            // Until it has found others, or tried to, it looks each time, and an observer whether it knows anybody.
+            isRunning.store(false, ordering: .releasing)
         }
     }
 
@@ -94,13 +95,17 @@ final class PeerCore: Sendable {
         }
     }
 
-    /// Returns when the peer runs; one that is about to start is waited for, and an observer until it knows a peer that holds slots.
+    /// Returns when the peer runs; one that is about to start is waited for, a search for others too, as what is written alone is not with them,
+    /// and an observer until it knows a peer that holds slots.
     func started() async throws {
         if isRunning.load(ordering: .acquiring) { return }
         let deadline = ClusterClock.monotonicNanoseconds &+ configuration.requestTimeout.nanosecondsSaturating
         while true {
             switch phase {
-            case .running where !isObserver || !table.routing.placement.isEmpty: return
+            case .running where isObserver && !table.routing.placement.isEmpty: return
+            case .running where !isObserver && !isSearching:
+                state.withLock { if $0.phase == .running { isRunning.store(true, ordering: .releasing) } }
+                return
             case .stopping: return
             case .stopped: throw PeerCacheError(.shuttingDown, "the peer has stopped")
             case .idle, .starting, .running:
@@ -114,16 +119,21 @@ final class PeerCore: Sendable {
         }
     }
 
-    /// How to ask a peer for its member list, how to reach one, and what to do about a new cache; set while the peer runs.
+    /// How to ask a peer for its member list, how to reach one, what to do about a new cache, and whether other peers are still being looked for;
+    /// set while the peer runs.
     func connect(
-        synchronize: (@Sendable (PeerID) -> Void)?, dial: (@Sendable (PeerID) -> Void)?, cachesChanged: (@Sendable () -> Void)?
+        synchronize: (@Sendable (PeerID) -> Void)?, dial: (@Sendable (PeerID) -> Void)?, cachesChanged: (@Sendable () -> Void)?,
+        isSearching: (@Sendable () -> Bool)? = nil
     ) {
         state.withLock { state in
+            state.isSearching = isSearching
             state.synchronize = synchronize
             state.dial = dial
             state.cachesChanged = cachesChanged
         }
     }
+
+    private var isSearching: Bool { state.withLock { $0.isSearching }?() ?? false }
 
     var isObserver: Bool { configuration.role == .observer }
 

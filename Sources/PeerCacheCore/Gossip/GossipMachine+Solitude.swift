@@ -21,7 +21,7 @@ extension GossipMachine {
             }
         }
         let isTried = hasDiscovered && places.values.allSatisfy { $0.isKnown || $0.isTried }
-        return isTried || hadContact || now - joinedAt >= Self.searchMax ? nil : .searching
+        return isTried || now - joinedAt >= Self.searchMax ? nil : .searching
     }
 
     /// It has been dialled again when its rest was over, and answered the same.

@@ -73,6 +73,32 @@ import Testing
         }
     }
 
+    private struct SlowDiscovery: PeerDiscovery {
+        let address: String
+
+        func peers() async throws -> [String] {
+            try await Task.sleep(for: .milliseconds(500))
+            return [address]
+        }
+    }
+
+    /// What was written before the others were found stayed with the newcomer, which was ready, and was lost.
+    @Test func whatIsWrittenAtOnceIsWrittenWithTheOthers() async throws {
+        let options = CacheOptions(nearFor: .zero)
+        try await withCluster(of: 1) { peers in
+            let first = peers[0].cache("c", key: Int.self, value: String.self, options: options)
+            for id in 0..<40 { try await first.set(id, "old") }
+            let address = try #require(peers[0].address)
+            let configuration = testConfiguration { $0.discovery = .custom(SlowDiscovery(address: address)) }
+            try await runAlone(configuration) { second in
+                let cache = second.cache("c", key: Int.self, value: String.self, options: options)
+                #expect(!second.readiness.isReady)
+                for id in 0..<40 { try await cache.set(id, "new") }
+                for id in 0..<40 { try await first.expect(id, "new") }
+            }
+        }
+    }
+
     /// Transport and membership shell held each other, and with them the store.
     @Test func aPeerThatHasRunIsFreed() async throws {
         weak var leaked: PeerCore?
