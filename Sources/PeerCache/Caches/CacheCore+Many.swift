@@ -148,6 +148,7 @@ extension CacheCore {
             for item in WireItems(bytes) where batch.indices.indices.contains(item.index) {
                 let index = batch.indices[item.index]
                 guard let range = item.value else {
+                    if item.isUnloaded, loader != nil { continue }
                     misses += 1
                     answers[index] = .absent
                     continue

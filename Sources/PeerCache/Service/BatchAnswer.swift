@@ -15,6 +15,8 @@ struct BatchItems: Sendable {
 
     mutating func append(absent index: Int) { WireItems.append(absent: index, to: &bytes) }
 
+    mutating func append(unloaded index: Int) { WireItems.append(unloaded: index, to: &bytes) }
+
     /// Appends a value if there is room.
     mutating func append(_ index: Int, _ value: UnsafeRawBufferPointer, _ life: WireItem.Life?) {
         if bytes.count + value.count <= Self.bytesMax { WireItems.append(index, value, life, to: &bytes) }

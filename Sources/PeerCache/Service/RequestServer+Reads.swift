@@ -117,7 +117,12 @@ extension RequestServer {
                         keepsNear ? WireItem.Life(stamp: info.stamp, ttlMilliseconds: peer.millisecondsLeft(info.expiry)) : nil
                     value.withUnsafeBytes { items.append(index, $0, life) }
                 }
-            if !isHeld, cache.mayFind(serving) { missing.append((index, Array(key), hash)) }
+            if isHeld { continue }
+            if cache.mayFind(serving) {
+                missing.append((index, Array(key), hash))
+            } else if serving == .open {
+                items.append(unloaded: index)
+            }
         }
         if missing.isEmpty { return items.send(request.id, connection) }
         let batch = BatchAnswer(id: request.id, items, missing: missing.count, connection)

@@ -56,13 +56,15 @@ package struct WireItem: Hashable, Sendable {
     /// Where in the answer's value; nil: the key has none.
     package let value: Range<Int>?
     package let life: Life?
+    /// The owner holds nothing and has no loader; the caller may have one.
+    package var isUnloaded = false
 }
 
 /// The items of a `getMany`, the value of its answer, in any order. Each begins with the key's index (2 bytes), a ``Kind`` (2) and the
 /// length of the value (4). Then come time to live (8), clock (8) and origin (4), when near copies are kept, and the value. All numbers
 /// have their lowest byte first.
 package struct WireItems: Sequence, IteratorProtocol {
-    private enum Kind: UInt16 { case absent = 0, value = 1, valueWithLife = 2 }
+    private enum Kind: UInt16 { case absent = 0, value = 1, valueWithLife = 2, unloaded = 3 }
 
     private let bytes: UnsafeRawBufferPointer
     private var position = 0
@@ -73,7 +75,7 @@ package struct WireItems: Sequence, IteratorProtocol {
     package mutating func next() -> WireItem? {
         guard let head: UInt64 = number(), let kind = Kind(rawValue: UInt16(truncatingIfNeeded: head >> 16)) else { return nil }
         let index = Int(head & 0xFFFF), count = Int(head >> 32)
-        if kind == .absent { return WireItem(index: index, value: nil, life: nil) }
+        if kind == .absent || kind == .unloaded { return WireItem(index: index, value: nil, life: nil, isUnloaded: kind == .unloaded) }
         var life: WireItem.Life?
         if kind == .valueWithLife {
             guard let ttl: UInt64 = number(), let clock: UInt64 = number(), let origin: UInt32 = number() else { return nil }
@@ -95,6 +97,9 @@ package struct WireItems: Sequence, IteratorProtocol {
 
     /// Appends the item of a key that has no value.
     package static func append(absent index: Int, to bytes: inout [UInt8]) { append(head(index, .absent, 0), to: &bytes) }
+
+    /// Appends the item of a key that is not held, in a cache without a loader.
+    package static func append(unloaded index: Int, to bytes: inout [UInt8]) { append(head(index, .unloaded, 0), to: &bytes) }
 
     package static func append(_ index: Int, _ value: UnsafeRawBufferPointer, _ life: WireItem.Life?, to bytes: inout [UInt8]) {
         append(head(index, life == nil ? .value : .valueWithLife, value.count), to: &bytes)

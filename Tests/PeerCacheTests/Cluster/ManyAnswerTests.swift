@@ -41,6 +41,22 @@ import Testing
         return (values, alone)
     }
 
+    /// Each of them was asked for once more, alone.
+    @Test func keysThatAreNotThereAreAskedForOnce() async throws {
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { $0.cache("none", key: Int.self, value: [UInt8].self, options: .init(copies: 1, nearFor: .zero)) }
+            try await caches[0].set(1, [1])
+            try await caches[0].remove(2)
+            let before = peers[0].snapshot().peerRequests
+            #expect(try await caches[0].getMany(0..<200) == [1: [1]])
+            #expect(peers[0].snapshot().peerRequests == before + 1)
+            // Who has a loader uses it, though the owner has none.
+            let other = peers[0].cache("loaded here", key: Int.self, value: [UInt8].self, options: .init(nearFor: .zero)) { [UInt8($0)] }
+            _ = peers[1].cache("loaded here", key: Int.self, value: [UInt8].self, options: .init(nearFor: .zero))
+            #expect(try await other.getMany(0..<50).count == 50)
+        }
+    }
+
     private func item(_ index: Int, _ value: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = []
         value.withUnsafeBytes { WireItems.append(index, $0, nil, to: &bytes) }
