@@ -27,7 +27,9 @@ public struct CacheOptions: Sendable, Hashable {
     /// as much as the other caches leave. A ceiling and not a reserve. Values larger than it are not stored; near copies do not count. A peer
     /// has it for 64 caches at most: the next fails with `.invalidConfiguration`. Need not be equal on all peers. Default nil.
     public var memoryMax: CachePeerConfiguration.ByteCount?
-    /// A loader that takes longer fails its waiters and frees the key, 1 ms...10 min. Default 10 s.
+    /// A loader that takes longer is cancelled, fails its waiters and frees the key, 1 ms...10 min. One that does not heed the cancellation
+    /// counts for ``CachePeerConfiguration/Limits/loadsMax`` until it ends, and with as many of those no cache loads anything: give calls inside
+    /// a loader a timeout of their own. Default 10 s.
     public var loadTimeout: Duration
 
     /// Options; each has a default.

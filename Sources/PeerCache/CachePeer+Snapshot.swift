@@ -29,9 +29,10 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
         public var nearStalePPM: Double? { nearSamples == 0 ? nil : Double(nearStale) * 1_000_000 / Double(nearSamples) }
         /// Reads answered by this peer's store.
         public var ownHits: UInt64
-        /// Reads answered by another peer.
+        /// Reads answered by another peer, which may have loaded the value for that. The share of reads that loaded is ``loads`` of all peers
+        /// by the reads of all.
         public var peerHits: UInt64
-        /// Reads that were loaded or had no value.
+        /// Reads that were loaded here or had no value. Those that threw are counted nowhere.
         public var misses: UInt64
         /// Loader calls on this peer.
         public var loads: UInt64
@@ -41,7 +42,7 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
         public var coalescedWaits: UInt64
         /// Loads here because no holder answered; not stored.
         public var fallbackLoads: UInt64
-        /// Loads that run now.
+        /// Loads that run now and whose callers have not given up.
         public var loadsRunning: Int
         /// Reads of other peers that this peer answered.
         public var served: UInt64
@@ -160,6 +161,7 @@ extension CachePeer {
         }
         switch transport.solitude {
         case .searching: reasons.append("the addresses that `discovery` names are being tried")
+        case nil where core.phase == .running && !core.hasSearched: reasons.append("other peers have been found and are being placed")
         case .foreign(let address, let reason): reasons.append("no other peer was found, and \(address) answers: \(reason.advice)")
         case nil: break
         }

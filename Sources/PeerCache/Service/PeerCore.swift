@@ -103,9 +103,7 @@ final class PeerCore: Sendable {
         while true {
             switch phase {
             case .running where isObserver && !table.routing.placement.isEmpty: return
-            case .running where !isObserver && !isSearching:
-                state.withLock { if $0.phase == .running { isRunning.store(true, ordering: .releasing) } }
-                return
+            case .running where !isObserver && hasSearched: return
             case .stopping: return
             case .stopped: throw PeerCacheError(.shuttingDown, "the peer has stopped")
             case .idle, .starting, .running:
@@ -133,7 +131,13 @@ final class PeerCore: Sendable {
         }
     }
 
-    private var isSearching: Bool { state.withLock { $0.isSearching }?() ?? false }
+    /// Whether other peers have been found and placed, or looked for. Once true it stays so while the peer runs.
+    var hasSearched: Bool {
+        if isRunning.load(ordering: .acquiring) { return true }
+        guard phase == .running, state.withLock({ $0.isSearching })?() != true else { return false }
+        state.withLock { if $0.phase == .running { isRunning.store(true, ordering: .releasing) } }
+        return true
+    }
 
     var isObserver: Bool { configuration.role == .observer }
 
