@@ -347,6 +347,9 @@ struct  Peercache__Member
    * of a suspicion: origin tag of who found it silent
    */
   uint32_t accuser;
+  /*
+   * clock at which the peer started under this id; 0: unknown
+   */
   uint64_t started;
 };
 #define PEERCACHE__MEMBER__INIT \

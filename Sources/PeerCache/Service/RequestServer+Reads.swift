@@ -42,6 +42,7 @@ extension RequestServer {
         connection.respond(response)
     }
 
+    /// Whether something is known of the cache's keys in the slot.
     private func isHeld(_ slot: Slot, _ hash: UInt64, _ cache: CacheCore) -> Bool {
         if cache.scheme != nil { return peer.store.isHeld(slot) }
         guard peer.replicator.holdsPart(of: slot) else { return peer.replicator.holds(slot) }
