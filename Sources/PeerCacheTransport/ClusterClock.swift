@@ -37,15 +37,19 @@ package final class ClusterClock: Sendable {
         return hybrid.withLock { $0.mint(above: clock, wallMilliseconds: wall) }
     }
 
-    /// Takes in another peer's reading, which is that of a frame.
-    /// - Returns: whether it is not too far ahead, and how long ago the frame was sent: more by what this peer's wall clock is ahead of its
-    ///   sender's.
-    package func merge(_ remote: UInt64) -> (isAccepted: Bool, ageMilliseconds: UInt64) {
+    /// As ``mint(above:)``; nil: the wall clock shows more than `limitMilliseconds`.
+    ///
+    /// Whoever stands still before the clock is read gets nil, and after it a value of that time: other threads take the lock later.
+    package func mint(above clock: UInt64, until limitMilliseconds: UInt64) -> UInt64? {
         hybrid.withLock { hybrid in
-            let now = wall, sent = remote >> 16
-            let isAccepted = hybrid.merge(remote, wallMilliseconds: now, offsetMillisecondsMax: Self.offsetMillisecondsMax)
-            return (isAccepted, now > sent ? now - sent : 0)
+            let now = wall
+            return now > limitMilliseconds ? nil : hybrid.mint(above: clock, wallMilliseconds: now)
         }
+    }
+
+    /// Takes in another peer's reading; false when it is too far ahead.
+    package func merge(_ remote: UInt64) -> Bool {
+        return hybrid.withLock { $0.merge(remote, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax) }
     }
 
     /// Whether a stamp may be believed.

@@ -49,7 +49,7 @@ extension CacheCore {
                 guard try await peer.settled(hash) else {
                     throw PeerCacheError(.peerUnreachable, "the owners of the key change too fast, or the former ones do not answer")
                 }
-                if let written = try await writeOwned(key, hash, content, routing, isLocal: true) {
+                if let written = try await writeOwned(key, hash, content, routing) {
                     return Written(stamp: written.stamp, isCacheable: written.isStored && peer.replicator.serving(hash) == .open)
                 }
             } else {
@@ -87,7 +87,9 @@ extension CacheCore {
         let timeout = peer.configuration.requestTimeout
         let deadline = ClusterClock.monotonicNanoseconds &+ timeout.nanosecondsSaturating
         let kind: RequestKind = if case .tombstone = content { .remove } else { .set }
-        switch await send(kind, key, content, stamp: .zero, to: owner, patience: timeout) {
+        // It says when this attempt began: the owner gives no stamp to what nobody waits for any more.
+        let begun = Stamp(clock: peer.clock.reading(), origin: 0)
+        switch await send(kind, key, content, stamp: begun, to: owner, patience: timeout) {
         case .success(let response):
             switch response.status {
             case .superseded:
@@ -128,15 +130,20 @@ extension CacheCore {
         }
     }
 
-    /// What an owner did with a write. Not stored: the data source has given what is held a higher version.
+    /// What an owner did with a write.
     struct OwnedWrite {
         var stamp: Stamp
-        var isStored: Bool
+        /// `.superseded`: the data source has given what is held a higher version. `.tooLate`: its caller has given it up.
+        var status: ResponseStatus
+        var isStored: Bool { status == .ok }
     }
 
     /// Writes a key that this peer owns. Nil: this peer does not hold the slot any more.
-    func writeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content, _ routing: Routing, isLocal: Bool) async throws -> OwnedWrite? {
-        guard let written = storeOwned(key, hash, content) else { return nil }
+    /// - Parameter limit: as ``storeOwned(_:_:_:until:)``; nil: the caller is of this process.
+    func writeOwned(
+        _ key: [UInt8], _ hash: UInt64, _ content: Content, _ routing: Routing, until limit: UInt64? = nil
+    ) async throws -> OwnedWrite? {
+        guard let written = storeOwned(key, hash, content, until: limit) else { return nil }
         guard written.isStored else { return written }
         let stamp = written.stamp
         let others = otherHolders(hash, routing)
@@ -145,7 +152,7 @@ extension CacheCore {
             guard await confirmed(by: acks, of: others, key, content, stamp, within: peer.configuration.requestTimeout) else {
                 throw PeerCacheError(.indeterminate, "fewer than \(options.ackedBy) holders confirmed the write in time")
             }
-        } else if isLocal, !others.isEmpty {
+        } else if limit == nil, !others.isEmpty {
             // The caller lives in the owner's process: one crash must not take both the write and its writer (`CONTRACT.md` §5.1).
             _ = await confirmed(by: 1, of: others, key, content, stamp, within: .milliseconds(250))
         } else {
@@ -155,27 +162,32 @@ extension CacheCore {
     }
 
     /// Applies an owner's write to the own store. Nil: the slot is not held here.
-    func storeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content) -> OwnedWrite? {
+    /// - Parameter limit: of the wall clock, in milliseconds since 1970: until then its caller waits. A stamp of later would stand above what
+    ///   others have written since: a peer that stood still finds such writes in its sockets when it goes on, and its successor has
+    ///   confirmed newer ones. What stands still with its stamp has one of before.
+    func storeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content, until limit: UInt64? = nil) -> OwnedWrite? {
         let (result, stamp) = key.withUnsafeBytes { key in
             switch content {
             case .value(let value, let ttl, _):
                 value.withUnsafeReadableBytes { value in
                     peer.store.set(
-                        id(hash), key.bytes, value: value.bytes, ttl: ttl, now: peer.clock.tick(), mint: { peer.mint(above: $0) })
+                        id(hash), key.bytes, value: value.bytes, ttl: ttl, now: peer.clock.tick(),
+                        mint: { peer.mint(above: $0, until: limit) })
                 }
             case .tombstone(let version):
                 peer.store.remove(
                     id(hash), key.bytes, version: version, keep: peer.tombstoneExpiry(), now: peer.clock.tick(),
-                    mint: { peer.mint(above: $0) })
+                    mint: { peer.mint(above: $0, until: limit) })
             }
         }
+        if result == .refused { return OwnedWrite(stamp: stamp, status: .tooLate) }
         // Whoever takes over asks this peer once it knows: what was stored here since is not with the new owner.
         guard result != .notHolder, peer.table.routing.isOwned(hash) else { return nil }
         // The stamp is above all others: only the version can be older.
-        if result == .superseded { return OwnedWrite(stamp: stamp, isStored: false) }
+        if result == .superseded { return OwnedWrite(stamp: stamp, status: .superseded) }
         dropNear(key, hash, below: stamp)
         if keepsNear { peer.coherence.changed(hash, stamp) }
-        return OwnedWrite(stamp: stamp, isStored: true)
+        return OwnedWrite(stamp: stamp, status: .ok)
     }
 
     func otherHolders(_ hash: UInt64, _ routing: Routing) -> [PeerID] {

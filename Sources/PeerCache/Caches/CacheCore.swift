@@ -264,6 +264,12 @@ extension PeerCore {
     /// A stamp of this peer above `stamp`.
     func mint(above stamp: Stamp) -> Stamp { Stamp(clock: clock.mint(above: stamp.clock), origin: me.originTag) }
 
+    /// - Parameter limit: of the wall clock, in milliseconds since 1970: nil is returned after it. Nil: none.
+    func mint(above stamp: Stamp, until limit: UInt64?) -> Stamp? {
+        guard let limit else { return mint(above: stamp) }
+        return clock.mint(above: stamp.clock, until: limit).map { Stamp(clock: $0, origin: me.originTag) }
+    }
+
     /// What is left of a time to live that counts from a stamp, in milliseconds, rounded down: nothing outlives it (`CONTRACT.md` P3).
     func millisecondsLeft(of ttl: Duration?, since stamp: Stamp) -> UInt64? {
         guard let ttl else { return nil }

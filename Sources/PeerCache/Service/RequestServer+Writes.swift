@@ -11,16 +11,16 @@ extension RequestServer {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
         let key = Array(request.key), id = request.id, keepsNear = mayKeep(request, connection)
-        let content = Content(request)
+        let content = Content(request), limit = request.limitMilliseconds
         if cache.options.ackedBy == 1 {
             let side = peer.safety.began()
-            guard let written = cache.storeOwned(key, hash, content) else {
+            guard let written = cache.storeOwned(key, hash, content, until: limit) else {
                 peer.safety.ended(side)
                 return refuse(request, .notOwner, connection)
             }
             guard written.isStored else {
                 peer.safety.ended(side)
-                return connection.respond(id: id, .superseded, stamp: written.stamp)
+                return connection.respond(id: id, written.status, stamp: written.stamp)
             }
             sendCopies(cache, content, key, hash, written.stamp, side)
             let near = keepsNear ? cache.share(key, hash, written.stamp, with: connection.peer) : 0
@@ -28,9 +28,9 @@ extension RequestServer {
         }
         start(request, connection) {
             do {
-                if let written = try await cache.writeOwned(key, hash, content, routing, isLocal: false) {
+                if let written = try await cache.writeOwned(key, hash, content, routing, until: limit) {
                     let near = keepsNear && written.isStored ? cache.share(key, hash, written.stamp, with: connection.peer) : 0
-                    connection.respond(id: id, written.isStored ? .ok : .superseded, stamp: written.stamp, near: near)
+                    connection.respond(id: id, written.status, stamp: written.stamp, near: near)
                 } else {
                     connection.respond(id: id, .notOwner, stamp: .zero)
                 }

@@ -197,6 +197,7 @@ extension ResponseStatus {
             case .superseded: .superseded
             case .forgotten: .forgotten
             case .notHolder: .notHolder
+            case .refused: .tooLate
             }
     }
 }

@@ -8,16 +8,16 @@ extension ByteStore {
     private static let donorRoundsMax = 4
 
     /// Stores a value under the stamp that `mint` returns for the guard. `mint` is called once, under the shard's lock, unless the answer is
-    /// `.notHolder`; a stamp that is not above the guard changes nothing.
+    /// `.notHolder`; a stamp that is not above the guard changes nothing, and neither does nil.
     ///
     /// A value that cannot be kept (key over 1,024 bytes, value over limit / 8, no room, ttl over at `now`) removes the old one, and the
     /// answer is `.forgotten`.
     /// - Parameters:
     ///   - ttl: from the stamp's milliseconds on; nil: for ever. Rounded down to ticks of 64 ms, at most about four years.
     ///   - now: the tick of the clock that mints.
-    /// - Returns: the answer, and the minted stamp (``Stamp/zero`` with `.notHolder`).
+    /// - Returns: the answer, and the minted stamp (``Stamp/zero`` with `.notHolder` and `.refused`).
     package func set(
-        _ id: KeyID, _ key: RawSpan, value: RawSpan, ttl: Duration?, now: Tick, mint: (Stamp) -> Stamp
+        _ id: KeyID, _ key: RawSpan, value: RawSpan, ttl: Duration?, now: Tick, mint: (Stamp) -> Stamp?
     ) -> (WriteResult, Stamp) {
         key.withUnsafeBytes { key in
             value.withUnsafeBytes { value in
@@ -33,7 +33,7 @@ extension ByteStore {
     ///     is `.forgotten`.
     ///   - keep: until when the tombstone is held, if memory allows.
     package func remove(
-        _ id: KeyID, _ key: RawSpan, version: UInt64? = nil, keep: Tick, now: Tick, mint: (Stamp) -> Stamp
+        _ id: KeyID, _ key: RawSpan, version: UInt64? = nil, keep: Tick, now: Tick, mint: (Stamp) -> Stamp?
     ) -> (WriteResult, Stamp) {
         key.withUnsafeBytes { key in
             withTombstone(version, keep) { content in
@@ -86,7 +86,7 @@ extension ByteStore {
         }
     }
 
-    private func write(_ request: WriteRequest, stamp: Stamp?, mint: (Stamp) -> Stamp) -> (WriteResult, Stamp) {
+    private func write(_ request: WriteRequest, stamp: Stamp?, mint: (Stamp) -> Stamp?) -> (WriteResult, Stamp) {
         guard let cell = shared.caches.pointee.cell(request.id.cache.value) else { return (.notHolder, .zero) }
         let own = shard(of: request.id)
         var pending = PendingWrite()

@@ -15,7 +15,7 @@ extension Shard {
     ///   - mayChooseDonor: whether a shard with much older values is asked before own values are evicted.
     mutating func write(
         _ request: WriteRequest, stamp: Stamp?, _ pending: inout PendingWrite, mayWait: Bool, mayChooseDonor: Bool,
-        mint: (Stamp) -> Stamp
+        mint: (Stamp) -> Stamp?
     ) -> WriteStep {
         let step = attempt(request, stamp: stamp, &pending, mayWait: mayWait, mayChooseDonor: mayChooseDonor, mint: mint)
         if case .done = step, pending.chunk | pending.entry | pending.pieces != 0 { release(&pending) }
@@ -25,7 +25,7 @@ extension Shard {
     @inline(__always)
     private mutating func attempt(
         _ request: WriteRequest, stamp: Stamp?, _ pending: inout PendingWrite, mayWait: Bool, mayChooseDonor: Bool,
-        mint: (Stamp) -> Stamp
+        mint: (Stamp) -> Stamp?
     ) -> WriteStep {
         guard slots.isHeld(request.id.slot.index) else { return .done(.notHolder, .zero) }
         if wheel.isBehind(request.now) { _ = expire(now: request.now, dropsMax: Self.expiriesPerWrite, looksMax: 64) }
@@ -44,7 +44,7 @@ extension Shard {
             }
         }
 
-        let final = stamp ?? mint(guardStamp(request, found))
+        guard let final = stamp ?? mint(guardStamp(request, found)) else { return .done(.refused, .zero) }
         if stamp == nil, let refusal = refusal(request, final, found, isMinted: true) { return .done(refusal, final) }
         // Among versions it would be the lowest: it counts as kept and dropped at once, so that everything of before is below the floor.
         if request.isTombstone, request.value.isEmpty, shared.caches.pointee.isVersioned(request.id.cache.value) {

@@ -64,6 +64,8 @@ package enum WriteResult: Hashable, Sendable {
     case forgotten
     /// The slot is not held here, or the cache is unknown; nothing changed.
     case notHolder
+    /// It got no stamp; nothing changed.
+    case refused
 }
 
 /// What a store refuses when it is made or a cache is registered.

@@ -93,7 +93,7 @@ package enum ResponseStatus: UInt32, Sendable {
     /// `read`: a value is held, and not sent; or a tombstone, or an entry that has expired.
     case held = 20
     case removed = 21
-    /// `set` and `remove`: read after its deadline, so not done. Whoever still waits asks again.
+    /// `set` and `remove`: its turn came after its deadline, so it was not done. Whoever still waits asks again.
     case tooLate = 22
 }
 
@@ -130,6 +130,7 @@ package struct WireRequest {
     package var value = UnsafeRawBufferPointer(start: nil, count: 0)
     /// Nil: the entry does not expire.
     package var ttlMilliseconds: UInt64?
+    /// Of `set` and `remove`: the caller's clock when it asked.
     package var stamp = Stamp.zero
     package var flags = RequestFlags.none
     /// Bytes of the value that follows in chunks; 0: the value is here.
@@ -137,6 +138,12 @@ package struct WireRequest {
     package var placement: UInt64 = 0
     /// N, R and W of a strict cache (``QuorumScheme/code``); 0: none.
     package var scheme: UInt32 = 0
+
+    /// Until when its caller waits, by the caller's clock: milliseconds since 1970. The highest: for ever.
+    package var limitMilliseconds: UInt64 {
+        guard deadlineMilliseconds > 0, stamp.clock > 0 else { return .max }
+        return stamp.milliseconds + UInt64(deadlineMilliseconds)
+    }
 
     package init(kind: RequestKind, cache: UnsafeRawBufferPointer) {
         self.kind = kind

@@ -372,7 +372,7 @@ extension SimulatedQuorum {
             case .stored, .superseded: write.acked(attempt.voter)
             case .forgotten where operations[id].content.value == nil || scenario.mutant == .countsForgottenAcks: write.acked(attempt.voter)
             case .forgotten: write.forgot(attempt.voter)
-            case .notHolder, nil: write.refused(attempt.voter)
+            case .notHolder, .refused, nil: write.refused(attempt.voter)
             }
             operations[id].progress = .writing(write)
         case .idle, .loading, .leasing: return

@@ -68,8 +68,6 @@ final class PeerChannelHandler: ChannelInboundHandler {
     /// Our last word is said: what comes is not looked at.
     private var isClosing = false
     private var nextSkewReport = NIODeadline.uptimeNanoseconds(0)
-    /// Of the frame at hand, by its clock: since it went to its sender's socket.
-    private var frameAgeMilliseconds: UInt64 = 0
     /// Far below the time between two warnings about one address.
     private static let skewReportEvery = TimeAmount.seconds(60)
 
@@ -247,10 +245,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private func read(_ frame: ByteBuffer, _ context: ChannelHandlerContext) throws(WireError) {
         let result: Result<Void, WireError> = frame.withUnsafeReadableBytes { bytes in
             var isClockAccepted = true
-            frameAgeMilliseconds = 0
-            if let reading = WireDecoder.clock(of: bytes) {
-                (isClockAccepted, frameAgeMilliseconds) = owner.clock.merge(reading)
-            }
+            if let reading = WireDecoder.clock(of: bytes) { isClockAccepted = owner.clock.merge(reading) }
             if !isClockAccepted, let connection { reportSkew(of: connection) }
             var failure: WireError?
             do throws(WireError) {
@@ -346,7 +341,6 @@ final class PeerChannelHandler: ChannelInboundHandler {
     // MARK: Requests and answers
 
     private func receive(_ request: WireRequest, _ connection: PeerConnection) {
-        guard request.caller(waitsAfter: frameAgeMilliseconds) else { return reject(request.id, .tooLate, connection) }
         guard request.chunkedBytes > 0 else {
             guard request.value.count <= owner.limits.valueBytesMax || !request.kind.bringsValue else {
                 return reject(request.id, .valueTooLarge, connection)
@@ -376,12 +370,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
         connection.tookChunk()
         guard let complete = try assembly.add(bytes, id: id, isResponse: isResponse) else { return }
         switch complete.header {
-        case .request(let stored):
-            let age = UInt64(max(0, ClusterClock.monotonicNanoseconds - complete.startedNanoseconds) / 1_000_000)
-            stored.withRequest(value: complete.value) { request in
-                guard request.caller(waitsAfter: age) else { return reject(request.id, .tooLate, connection) }
-                owner.requestHandler.handle(request, on: connection)
-            }
+        case .request(let stored): stored.withRequest(value: complete.value) { owner.requestHandler.handle($0, on: connection) }
         case .response(var response):
             response.value = complete.value
             connection.complete(complete.id, .success(response))

@@ -13,7 +13,6 @@ package struct ValueAssembly {
         package var id: UInt64
         package var header: Header
         package var value: ByteBuffer
-        package var startedNanoseconds: Int64
     }
     private struct Part {
         let id: UInt64
@@ -54,7 +53,7 @@ package struct ValueAssembly {
         guard parts[index].value.readableBytes == parts[index].bytes else { return nil }
         let part = parts.remove(at: index)
         byteCount -= part.bytes
-        return Complete(id: id, header: part.header, value: part.value, startedNanoseconds: part.startedNanoseconds)
+        return Complete(id: id, header: part.header, value: part.value)
     }
 
     /// Drops the value of a caller that gave up. A copy of a write is not the caller's to withdraw.
@@ -79,15 +78,6 @@ package struct ValueAssembly {
     }
 
     private func index(id: UInt64, isResponse: Bool) -> Int? { parts.firstIndex { $0.id == id && $0.isResponse == isResponse } }
-}
-
-extension WireRequest {
-    /// False for a write whose caller has given it up. The owner would give it a stamp of now, above what others have written meanwhile: a peer
-    /// that stood still finds such writes in its sockets when it wakes, and its successor has confirmed newer ones.
-    func caller(waitsAfter ageMilliseconds: UInt64) -> Bool {
-        guard kind == .set || kind == .remove, deadlineMilliseconds > 0 else { return true }
-        return ageMilliseconds <= UInt64(deadlineMilliseconds)
-    }
 }
 
 /// A request in memory of its own, while its value is on the way.

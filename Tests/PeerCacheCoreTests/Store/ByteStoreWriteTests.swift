@@ -83,6 +83,23 @@ import Testing
         #expect(fixture.held(key)?.expiry == Tick(Fixture.now.value &+ 9))
     }
 
+    @Test func whatGetsNoStampChangesNothing() throws {
+        let fixture = try Fixture()
+        let key = fixture.key("a"), bytes = key.bytes.span.bytes
+        #expect(fixture.apply(key, Fixture.stamp(2)) == .stored)
+        for count in [1, 10_000, fixture.store.memory.limit] {
+            let value = [UInt8](repeating: 7, count: count)
+            let (result, stamp) = fixture.store.set(key.id, bytes, value: value.span.bytes, ttl: nil, now: Fixture.now) { _ in nil }
+            #expect(result == .refused)
+            #expect(stamp == .zero)
+            #expect(fixture.held(key)?.stamp == Fixture.stamp(2))
+        }
+        let (result, _) = fixture.store.remove(key.id, bytes, keep: Tick(Fixture.now.value &+ 9), now: Fixture.now) { _ in nil }
+        #expect(result == .refused)
+        #expect(fixture.held(key)?.stamp == Fixture.stamp(2))
+        #expect(fixture.guardStamp(key) == Fixture.stamp(2))
+    }
+
     @Test func absentSlotsAndUnknownCachesHoldNothing() throws {
         let fixture = try Fixture()
         let elsewhere = fixture.key("a", slot: Slot(hash: .max))

@@ -27,6 +27,15 @@ import WireSamples
         await listener.stop()
     }
 
+    /// The hybrid clock may be ahead of it.
+    @Test func theWallClockSaysWhetherALimitIsOver() {
+        let clock = ClusterClock(), now = ClusterClock.wallMilliseconds
+        #expect(clock.merge((now + 5_000) << 16))
+        #expect(clock.mint(above: 0, until: now + 4_000).map { $0 > (now + 5_000) << 16 } == true)
+        #expect(clock.mint(above: 0, until: now - 1) == nil)
+        #expect(clock.mint(above: 0, until: .max) != nil)
+    }
+
     /// Not worth the connection, on which the clocks' difference does no harm; worth a warning.
     @Test func aFrameThatIsTooFarAheadWarnsOnceAndIsHeard() async throws {
         try await TransportBench.run { bench in
