@@ -4,7 +4,8 @@ import Testing
 /// Five peers on hosts of their own: what no process on one host can show, as its kernel always answers.
 @Suite(.serialized, .timeLimit(.minutes(5)), .enabled(if: Network.obstacle == nil, "\(Network.obstacle ?? "")"))
 struct NetworkTests {
-    private func withHosts(_ body: (Network, [MemberProcess]) async throws -> Void) async throws {
+    /// - Parameter areAsked: they have caches, too.
+    private func withHosts(areAsked: Bool = false, _ body: (Network, [MemberProcess]) async throws -> Void) async throws {
         let network = try Network(hosts: 5)
         var members: [MemberProcess] = []
         defer {
@@ -15,7 +16,7 @@ struct NetworkTests {
             members.append(
                 try MemberProcess(
                     "h\(host)", at: "\(network.address(host)):7600", seeds: host == 0 ? [] : ["\(network.address(0)):7600"],
-                    namespace: network.namespace(host)))
+                    advertised: areAsked ? 0 : nil, namespace: network.namespace(host)))
         }
         try await expectOneView(members, "all know each other")
         try await body(network, members)
@@ -52,6 +53,40 @@ struct NetworkTests {
             #expect(deaths(members, after: begin).isEmpty)
             network.heal()
             try await expectOneView(members, "one view")
+        }
+    }
+
+    /// A holder that cannot reach a living owner does not hear of what others write there.
+    @Test func aCutLinkLeavesNoOutdatedValues() async throws {
+        try await withHosts(areAsked: true) { network, members in
+            let keys = (0..<60).map { "fast-\($0)" }
+            func write(_ value: String) async -> Bool {
+                for key in keys where await members[3].ask("set \(key) \(value)") != ["ok"] { return false }
+                return true
+            }
+            func read(at member: MemberProcess) async -> Set<String> {
+                await withTaskGroup(of: String.self) { group in
+                    for key in keys { group.addTask { await member.ask("get \(key)")?.last ?? "no answer" } }
+                    return await group.reduce(into: []) { $0.insert($1) }
+                }
+            }
+            try await eventually("the first value is everywhere", seconds: 60) { await write("v1") }
+            try network.cut(from: 1, to: 2)
+            // Until then a write may wait for its copy.
+            try await Task.sleep(for: .seconds(10))
+            try await eventually("the last value is written", seconds: 60) { await write("v2") }
+            for member in members {
+                var seen: Set<String> = ["v1"]
+                for attempt in 0..<300 where seen.contains("v1") {
+                    if attempt > 0 { try await Task.sleep(for: .milliseconds(100)) }
+                    seen = await read(at: member)
+                }
+                #expect(seen.isSubset(of: ["v2", "miss"]), "\(member.name) reads \(seen.sorted())")
+            }
+            network.heal()
+            for member in members {
+                try await eventually("\(member.name) reads the last value", seconds: 60) { await read(at: member) == ["v2"] }
+            }
         }
     }
 

@@ -61,7 +61,7 @@ extension CacheCore {
                 triedAgain = true  // the connection went, the peer did not
             case .failure(let failure):
                 if let found = try await findElsewhere(key, hash, routing, silent: owner) { return found }
-                guard failure != .timedOut, !triedElsewhere else { return try await loadHere(key, hash) }
+                guard failure != .timedOut, !triedElsewhere, peer.isReached(owner) else { return try await loadHere(key, hash) }
                 // Nobody has it. The owner is about to be connected (it has just joined) or to be replaced (it has just died): one of
                 // them should load, for everybody.
                 triedElsewhere = true
@@ -112,7 +112,7 @@ extension CacheCore {
             "owner does not answer", metadata: [LogKey.peer.rawValue: "\(silent)", LogKey.cache.rawValue: "\(name)"])
         for holder in routing.holders(hash, copies: options.copies) where holder != silent {
             if holder == routing.me {
-                if isServing(hash), var found = held(key, hash) {
+                if isServing(hash), peer.isReached(silent), var found = held(key, hash) {
                     found.source = .fallback
                     found.isCacheable = false
                     return found
@@ -199,6 +199,17 @@ extension Found {
 }
 
 extension PeerCore {
+    /// Copies answer for so long for an owner that they have no connection to: other peers agree sooner that it is dead, if it is. Later only
+    /// this one cannot reach it, and does not hear of what it writes.
+    private static let answersForLost = Duration.seconds(5)
+
+    /// There is a connection to a peer, or there was a moment ago.
+    func isReached(_ other: PeerID) -> Bool {
+        let now = ClusterClock.monotonicNanoseconds
+        guard let since = directory.lostSince(other, nowNanoseconds: now) else { return true }
+        return now - since < Self.answersForLost.nanosecondsSaturating
+    }
+
     /// Waits until there is a connection to a peer or another placement. Rare (members change), so it looks every few milliseconds.
     func waitForPath(to other: PeerID, orChangeOf digest: UInt64, within patience: Duration) async {
         let deadline = ClusterClock.monotonicNanoseconds &+ patience.nanosecondsSaturating

@@ -11,7 +11,9 @@ extension RequestServer {
         var serving = peer.replicator.serving(hash)
         if request.flags.contains(.gathering) { serving = .open }
         // A copy that has missed something is no answer to a reader.
-        if isFallback, serving == .doubtful || serving == .kept { return refuse(request, .absent, connection) }
+        if isFallback, serving == .doubtful || serving == .kept || !mayAnswer(request, routing.owner(hash)) {
+            return refuse(request, .absent, connection)
+        }
         guard isFallback || (routing.isOwned(hash) && serving != .claiming) else {
             return refuse(request, .notOwner, connection, digest: routing.digest)
         }
@@ -28,6 +30,12 @@ extension RequestServer {
             let near = keepsNear ? cache.share(outcome, key, hash, with: connection.peer) : 0
             connection.respond(id: id, outcome, near: near)
         }
+    }
+
+    /// A copy says what it holds, unless it cannot know what the owner wrote. Who gathers compares what all have.
+    private func mayAnswer(_ request: WireRequest, _ owner: PeerID?) -> Bool {
+        guard let owner, owner != peer.me, !request.flags.contains(.gathering) else { return true }
+        return peer.isReached(owner)
     }
 
     private func getHeld(_ cache: CacheCore, _ request: WireRequest, _ hash: UInt64, _ connection: PeerConnection) {

@@ -12,6 +12,8 @@ package final class ConnectionDirectory: Sendable {
         var peers: [PeerID] = []
         /// Apart: whatever id an observer has, no call to a peer may end there.
         var observers: [PeerConnection] = []
+        /// Peers without a connection: since when, in monotonic nanoseconds.
+        var lost: [PeerID: Int64] = [:]
     }
     private let state = Lock(State())
 
@@ -27,6 +29,23 @@ package final class ConnectionDirectory: Sendable {
             }
             return low < state.peers.count && state.peers[low] == peer ? state.all[low] : nil
         }
+    }
+
+    /// Since when there is no connection to this peer, in monotonic nanoseconds; nil: there is one. Of a peer that never had one, since somebody
+    /// asked first.
+    package func lostSince(_ peer: PeerID, nowNanoseconds: Int64) -> Int64? {
+        state.withLock { state in
+            if state.byPeer[peer] != nil { return nil }
+            let since = state.lost[peer] ?? nowNanoseconds
+            state.lost[peer] = since
+            return since
+        }
+    }
+
+    /// Forgets since when others than these are not connected.
+    package func forgetLost(except members: [PeerID]) {
+        let members = Set(members)
+        state.withLock { state in state.lost = state.lost.filter { members.contains($0.key) } }
     }
 
     func connection(_ id: ConnectionID) -> PeerConnection? { state.withLock { $0.byID[id] } }
@@ -45,6 +64,7 @@ package final class ConnectionDirectory: Sendable {
                 return Self.refresh(&state)
             }
             state.byPeer[connection.peer, default: []].append(connection)
+            state.lost[connection.peer] = nil
             Self.refresh(&state)
         }
     }
@@ -76,7 +96,10 @@ package final class ConnectionDirectory: Sendable {
     private static func remove(_ connection: PeerConnection, from state: inout State) {
         state.observers.removeAll { $0 === connection }
         state.byPeer[connection.peer]?.removeAll { $0 === connection }
-        if state.byPeer[connection.peer]?.isEmpty == true { state.byPeer[connection.peer] = nil }
+        if state.byPeer[connection.peer]?.isEmpty == true {
+            state.byPeer[connection.peer] = nil
+            state.lost[connection.peer] = ClusterClock.monotonicNanoseconds
+        }
         refresh(&state)
     }
 
