@@ -31,7 +31,7 @@ int peercache_services(const char *name, uint16_t server_port, struct peercache_
             : error == NO_DATA            ? "the name has no SRV records"
             : error == TRY_AGAIN          ? "no name server answered"
                                           : "the name server refused";
-        return -1;
+        return error == HOST_NOT_FOUND || error == NO_DATA ? -2 : -1;
     }
     ns_msg message;
     if (ns_initparse(answer, length < ANSWER_MAX ? length : ANSWER_MAX, &message) != 0) {

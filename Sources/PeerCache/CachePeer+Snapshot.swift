@@ -108,8 +108,9 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
 
 /// Whether this peer takes part in its cluster, as far as it knows that.
 ///
-/// A peer that has tried the addresses of its discovery (for at most ten seconds) and found nobody is ready, alone; but not as long as a peer at
-/// one of them is of another `cluster`, has another `security`, or a clock far off. Deploys wait for it before the
+/// A peer that has tried the addresses of its discovery (for at most ten seconds) and found nobody is ready, alone; after ten seconds also one
+/// whose names DNS does not know. But not as long as discovery fails in another way, nor as long as a peer at one of the addresses is of
+/// another `cluster`, has another `security`, or a clock far off. Deploys wait for it before the
 /// next peer goes: then no keys are lost. One that has lost the connection to a placed member is not ready, until it is back or the member is
 /// dropped (ten seconds for a vanished host): do not let a load balancer take all instances out for that.
 public struct PeerReadiness: Sendable, Hashable, Codable {
@@ -161,6 +162,7 @@ extension CachePeer {
         }
         switch transport.solitude {
         case .searching: reasons.append("the addresses that `discovery` names are being tried")
+        case .undiscovered: reasons.append("`discovery` has not answered yet: the log says why")
         case nil where core.phase == .running && !core.hasSearched: reasons.append("other peers have been found and are being placed")
         case .foreign(let address, let reason): reasons.append("no other peer was found, and \(address) answers: \(reason.advice)")
         case nil: break

@@ -227,6 +227,8 @@ extension CachePeerConfiguration {
 
 /// A source of peer addresses.
 public protocol PeerDiscovery: Sendable {
-    /// Addresses as `host:port`; may contain this peer's own. A throw or an empty answer keeps the last one.
+    /// Addresses as `host:port`; may contain this peer's own, and what is nothing of the kind is left out with a warning. A throw or an empty
+    /// answer keeps the last one. A peer that has had nothing but throws is not ready, as there may be others; an empty answer says that
+    /// there are none.
     func peers() async throws -> [String]
 }

@@ -124,7 +124,8 @@ package final class PeerTransport: Sendable {
                 configuration.logger.log(
                     level: hasFailed ? .debug : .warning, "`discovery` found no addresses", metadata: [LogKey.error.rawValue: "\(error)"])
                 hasFailed = true
-                membership?.handle(.discovered([], failed: true))
+                let isNameUnknown = (error as? AddressResolutionError)?.isNameUnknown ?? false
+                membership?.handle(isNameUnknown ? .nameUnknown : .discovered([], failed: true))
             }
         }
     }

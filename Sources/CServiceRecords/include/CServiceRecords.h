@@ -9,8 +9,8 @@ struct peercache_service {
     char target[256];
 };
 
-// Asks DNS for the SRV records of a name. Blocks. Returns how many there are, at most `max` of which are stored, or -1 with the reason in
-// `*reason`, which lives for ever.
+// Asks DNS for the SRV records of a name. Blocks. Returns how many there are, at most `max` of which are stored, or with the reason in
+// `*reason`, which lives for ever, -1, or -2 when there is no such name or record.
 // `server_port`: of a server on 127.0.0.1 to ask instead of the system's; 0: the system's.
 int peercache_services(const char *name, uint16_t server_port, struct peercache_service *services, int max, const char **reason);
 

@@ -1,3 +1,4 @@
+internal import Logging
 internal import NIOCore
 internal import PeerCacheCore
 internal import PeerCacheTransport
@@ -66,7 +67,7 @@ extension CachePeerConfiguration {
                 "use 1 s...24 h, or nil")
         }
 
-        let discovery = try discovery.source()
+        let discovery = try discovery.source(logger)
         let security = try handshakeSecurity()
         do throws(SecurityConfigurationError) {
             let hashKey = try HashKey(hashKey, security: security, cluster: cluster)
@@ -136,7 +137,7 @@ extension CachePeerConfiguration {
 
 extension CachePeerConfiguration.Discovery {
     /// A function that finds addresses, or nil for `.none`.
-    fileprivate func source() throws(PeerCacheError) -> DiscoverySource? {
+    fileprivate func source(_ logger: Logger) throws(PeerCacheError) -> DiscoverySource? {
         switch kind {
         case .none: return nil
         case .peers(let texts):
@@ -156,8 +157,19 @@ extension CachePeerConfiguration.Discovery {
             }
             return { try await AddressResolver.services(of: name) }
         case .custom(let source):
-            return { try await AddressResolver.addresses(of: try Self.parse(try await source.peers())) }
+            return { try await AddressResolver.addresses(of: try Self.parse(try await source.peers(), logger)) }
         }
+    }
+
+    /// What can be read of an application's answer. Throws when that is nothing.
+    private static func parse(_ texts: [String], _ logger: Logger) throws(PeerCacheError) -> [PeerAddress] {
+        let addresses = texts.compactMap { PeerAddress($0) }
+        guard addresses.count < texts.count else { return addresses }
+        if addresses.isEmpty { return try parse(texts) }
+        if let text = texts.first(where: { PeerAddress($0) == nil }) {
+            logger.warning("an address of `discovery` is not host:port and left out", metadata: [LogKey.address.rawValue: "\(text)"])
+        }
+        return addresses
     }
 
     private static func parse(_ texts: [String]) throws(PeerCacheError) -> [PeerAddress] {

@@ -1,5 +1,7 @@
 extension GossipMachine {
     private static let seekTwinEvery = Duration.seconds(1)
+    /// Until discovery has answered once.
+    private static let resolveEveryUnanswered = Duration.seconds(1)
 
     mutating func resolve() {
         effects.append(.resolve)
@@ -13,7 +15,8 @@ extension GossipMachine {
 
     /// A failed or empty answer keeps the last one: DNS that is down for a while must not make an island.
     mutating func discovered(_ addresses: [PeerAddress], failed: Bool) {
-        hasDiscovered = true
+        if !failed { hasDiscovered = true }
+        if !hasDiscovered { resolveAt = resolveAt.map { min($0, now + random.around(Self.resolveEveryUnanswered)) } }
         guard stage == .joined, !failed, !addresses.isEmpty else { return }
         var answer = SortedMap<PeerAddress, Place>()
         var dropped = 0

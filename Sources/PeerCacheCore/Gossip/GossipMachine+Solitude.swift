@@ -1,7 +1,9 @@
 /// Why a peer that knows no other may not be meant to be alone.
 package enum Solitude: Hashable, Sendable {
-    /// Addresses that discovery names have not been tried yet.
+    /// Discovery has not answered yet, or addresses that it names have not been tried.
     case searching
+    /// Discovery has given no answer in all that time: there may be others.
+    case undiscovered
     /// At one of them is a peer that this one does not get on with.
     case foreign(PeerAddress, ForeignReason)
 }
@@ -21,7 +23,9 @@ extension GossipMachine {
             }
         }
         let isTried = hasDiscovered && places.values.allSatisfy { $0.isKnown || $0.isTried }
-        return isTried || now - joinedAt >= Self.searchMax ? nil : .searching
+        if isTried { return nil }
+        if now - joinedAt < Self.searchMax { return .searching }
+        return hasDiscovered || isNameUnknown ? nil : .undiscovered
     }
 
     /// It has been dialled again when its rest was over, and answered the same.

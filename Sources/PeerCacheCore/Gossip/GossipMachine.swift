@@ -67,8 +67,10 @@ package struct GossipMachine: Sendable {
     /// Until when addresses rest at which we met ourselves. At most `ownAddressesMax`.
     var ownAddresses = SortedMap<PeerAddress, Instant>()
     var hadContact = false
-    /// Discovery has answered, if only with an error.
+    /// Discovery has answered.
     var hasDiscovered = false
+    /// Discovery has said that its names do not exist.
+    var isNameUnknown = false
     var joinedAt = Instant.zero
     var syncs: [SyncSession] = []
     var cases = SortedMap<PeerID, Case>()
@@ -159,6 +161,9 @@ package struct GossipMachine: Sendable {
         case .observer(let observer, let message, let connection): answer(message, of: observer, on: connection)
         case .clockSkew(let address): meetForeigner(at: address, .clock)
         case .discovered(let addresses, let failed): discovered(addresses, failed: failed)
+        case .nameUnknown:
+            isNameUnknown = true
+            discovered([], failed: true)
         case .command(let command): perform(command)
         case .tick: break
         }

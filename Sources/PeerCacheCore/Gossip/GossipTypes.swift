@@ -121,6 +121,8 @@ extension GossipMachine {
         case clockSkew(PeerAddress)
         /// The answer to ``Effect/resolve``, of any order and with duplicates allowed. A failed or empty one keeps the last.
         case discovered([PeerAddress], failed: Bool)
+        /// As a failed answer; but the names are unknown to whoever keeps them, so that nobody may be there yet.
+        case nameUnknown
         case command(Command)
         /// The timer fired. One that came early, late or twice does no harm.
         case tick

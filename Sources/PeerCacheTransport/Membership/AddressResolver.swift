@@ -15,7 +15,17 @@ internal import Darwin
 package struct AddressResolutionError: Error, Sendable, CustomStringConvertible {
     package let host: String
     package let reason: String
+    /// Not a failure of the name servers: they say that there is no such name, or nothing under it.
+    package let isNameUnknown: Bool
     package var description: String { "cannot resolve \"\(host)\": \(reason)" }
+
+    package init(host: String, reason: String, isNameUnknown: Bool) {
+        (self.host, self.reason, self.isNameUnknown) = (host, reason, isNameUnknown)
+    }
+
+    fileprivate static func noAnswer(_ host: String) -> AddressResolutionError {
+        AddressResolutionError(host: host, reason: "no answer in time", isNameUnknown: false)
+    }
 }
 
 /// Host names to IP addresses. The system's functions block, and some names take them half a minute: names are asked side by side, on threads
@@ -47,8 +57,10 @@ package enum AddressResolver {
         var addresses: [PeerAddress] = [], known: Set<PeerAddress> = []
         for case .success(let found)? in answers { addresses += found.filter { known.insert($0).inserted } }
         guard addresses.isEmpty, let host = hosts.first?.host else { return addresses }
-        for case .failure(let error)? in answers { throw error }
-        throw AddressResolutionError(host: host, reason: "no answer in time")
+        if answers.contains(where: { $0 == nil }) { throw AddressResolutionError.noAnswer(host) }
+        let errors = answers.compactMap { answer in if case .failure(let error)? = answer { error } else { nil } }
+        // One that may exist weighs more than one that does not.
+        throw errors.first { ($0 as? AddressResolutionError)?.isNameUnknown != true } ?? errors.first ?? AddressResolutionError.noAnswer(host)
     }
 
     /// Every address that the SRV records of a service name (RFC 2782), with their ports, without repetition. Priorities and weights say
@@ -59,7 +71,7 @@ package enum AddressResolver {
     ) async throws -> [PeerAddress] {
         let deadline = ContinuousClock.now + limit
         let answers = await sideBySide([name], until: deadline) { try records(of: $0, serverPort) }
-        guard let targets = try answers.first??.get() else { throw AddressResolutionError(host: name, reason: "no answer in time") }
+        guard let targets = try answers.first??.get() else { throw AddressResolutionError.noAnswer(name) }
         return try await addresses(of: targets, until: deadline, lookUp: lookUp)
     }
 
@@ -95,7 +107,7 @@ package enum AddressResolver {
         var reason: UnsafePointer<CChar>?
         let found = peercache_services(name, serverPort, &records, CInt(servicesMax), &reason)
         guard found >= 0 else {
-            throw AddressResolutionError(host: name, reason: reason.map { String(cString: $0) } ?? "unknown")
+            throw AddressResolutionError(host: name, reason: reason.map { String(cString: $0) } ?? "unknown", isNameUnknown: found == -2)
         }
         return records.prefix(min(Int(found), servicesMax)).map { PeerAddress(host: text($0), port: $0.port) }
     }
@@ -109,6 +121,13 @@ package enum AddressResolver {
         return try resolve(host, port)
     }
 
+    #if canImport(Glibc)
+    /// No such name; no address under it, which Glibc has as an extension.
+    private static let unknownNames: [CInt] = [EAI_NONAME, -5]
+    #else
+    private static let unknownNames: [CInt] = [EAI_NONAME]
+    #endif
+
     private static func resolve(_ host: String, _ port: UInt16) throws -> [PeerAddress] {
         var hints = addrinfo()
         hints.ai_family = AF_UNSPEC
@@ -119,7 +138,9 @@ package enum AddressResolver {
         #endif
         var list: UnsafeMutablePointer<addrinfo>?
         let code = getaddrinfo(host, nil, &hints, &list)
-        guard code == 0 else { throw AddressResolutionError(host: host, reason: String(cString: gai_strerror(code))) }
+        guard code == 0 else {
+            throw AddressResolutionError(host: host, reason: String(cString: gai_strerror(code)), isNameUnknown: unknownNames.contains(code))
+        }
         defer { freeaddrinfo(list) }
         var found: [PeerAddress] = []
         var next = list

@@ -17,15 +17,42 @@ import Testing
         #expect(bench.machine.solitude == nil)
     }
 
-    @Test func discoveryThatFailsOrIsSlowMakesNobodyWaitForEver() throws {
-        let failing = try GossipBench()
-        _ = failing.handle(.discovered([], failed: true))
-        #expect(failing.machine.solitude == nil)
+    @Test func addressesThatDoNotAnswerMakeNobodyWaitForEver() throws {
         let slow = try GossipBench()
-        _ = slow.advance(by: .seconds(9))
+        _ = slow.handle(.discovered(seeds, failed: false))
         #expect(slow.machine.solitude == .searching)
-        _ = slow.advance(by: .seconds(2))
+        _ = slow.advance(by: .seconds(11))
         #expect(slow.machine.solitude == nil)
+    }
+
+    /// Who fails to ask for the others does not know that there are none.
+    @Test(arguments: [true, false]) func whoHasNoAnswerMayNotBeAlone(fails: Bool) throws {
+        let bench = try GossipBench()
+        if fails { _ = bench.handle(.discovered([], failed: true)) }
+        #expect(bench.machine.solitude == .searching)
+        _ = bench.advance(by: .seconds(11))
+        #expect(bench.machine.solitude == .undiscovered)
+        _ = bench.handle(.discovered([], failed: false))
+        #expect(bench.machine.solitude == nil)
+        _ = bench.handle(.discovered([], failed: true))
+        #expect(bench.machine.solitude == nil, "what it knew stands")
+    }
+
+    /// The first of a cluster is there before its name is. Others may be there as well: names take a while to be known.
+    @Test func whoseNamesAreUnknownIsAloneAfterAWhile() throws {
+        let bench = try GossipBench()
+        _ = bench.handle(.nameUnknown)
+        #expect(bench.machine.solitude == .searching)
+        _ = bench.advance(by: .seconds(11))
+        #expect(bench.machine.solitude == nil)
+    }
+
+    @Test func aFailedAnswerIsAskedForAgainSoon() throws {
+        let bench = try GossipBench()
+        _ = bench.handle(.discovered([], failed: true))
+        #expect(bench.advance(by: .milliseconds(1_500)).contains(.resolve))
+        _ = bench.handle(.discovered(seeds, failed: false))
+        #expect(!bench.advance(by: .milliseconds(1_500)).contains(.resolve))
     }
 
     @Test(arguments: [ForeignReason.cluster, .secret, .clock, .http, .version, .settings]) func aStrangerAtAnAddressIsAReason(

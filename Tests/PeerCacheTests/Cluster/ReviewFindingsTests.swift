@@ -1,3 +1,4 @@
+import Foundation
 import NIOCore
 @testable import PeerCache
 import PeerCacheCore
@@ -79,6 +80,42 @@ import Testing
         func peers() async throws -> [String] {
             try await Task.sleep(for: .milliseconds(500))
             return [address]
+        }
+    }
+
+    /// Fails the first time; its answer has an entry that cannot be read.
+    private final class FailingDiscovery: PeerDiscovery {
+        private let address: String
+        private let asked = Lock(0)
+        init(address: String) { self.address = address }
+
+        func peers() async throws -> [String] {
+            let count = asked.withLock { asked in
+                asked += 1
+                return asked
+            }
+            if count == 1 { throw POSIXError(.ECONNREFUSED) }
+            return ["nothing of the kind", address]
+        }
+    }
+
+    /// It was ready at once, alone, and what it removed came back with the others.
+    @Test func whoseDiscoveryFailsIsNotAlone() async throws {
+        let options = CacheOptions(nearFor: .zero)
+        try await withCluster(of: 1) { peers in
+            let first = peers[0].cache("c", key: Int.self, value: String.self, options: options)
+            for id in 0..<40 { try await first.set(id, "old") }
+            let address = try #require(peers[0].address)
+            let configuration = testConfiguration {
+                $0.discovery = .custom(FailingDiscovery(address: address))
+                $0.requestTimeout = .seconds(20)
+            }
+            try await runAlone(configuration) { second in
+                let cache = second.cache("c", key: Int.self, value: String.self, options: options)
+                #expect(!second.readiness.isReady)
+                for id in 0..<40 { try await cache.remove(id) }
+                for id in 0..<40 { try await first.expect(id, nil) }
+            }
         }
     }
 

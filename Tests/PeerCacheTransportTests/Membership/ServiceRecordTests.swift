@@ -111,6 +111,7 @@ import Testing
         let error = await #expect(throws: AddressResolutionError.self) {
             try await asking([], code: 3) { try await AddressResolver.services(of: "_cache._tcp.example.org.", serverPort: $0) }
         }
+        #expect(error?.isNameUnknown == true)
         #expect(error?.description == "cannot resolve \"_cache._tcp.example.org.\": no such name")
         let nobody = await #expect(throws: AddressResolutionError.self) {
             try await asking([(1, "no-such-host.invalid")]) {
@@ -118,5 +119,22 @@ import Testing
             }
         }
         #expect(nobody?.host == "no-such-host.invalid")
+        let refused = await #expect(throws: AddressResolutionError.self) {
+            try await asking([], code: 5) { try await AddressResolver.services(of: "_cache._tcp.example.org.", serverPort: $0) }
+        }
+        #expect(refused?.isNameUnknown == false)
+    }
+
+    /// One name that may exist is enough not to be sure that nobody is there.
+    @Test func namesAreUnknownOnlyIfAllAre() async throws {
+        func failure(_ failing: Set<String>) async -> AddressResolutionError? {
+            await #expect(throws: AddressResolutionError.self) {
+                try await AddressResolver.addresses(of: ["a", "b"].map { PeerAddress(host: $0, port: 7600) }) { host, _ in
+                    throw AddressResolutionError(host: host, reason: "of the test", isNameUnknown: !failing.contains(host))
+                }
+            }
+        }
+        #expect(await failure([])?.isNameUnknown == true)
+        for failing: Set<String> in [["a"], ["b"], ["a", "b"]] { #expect(await failure(failing)?.isNameUnknown == false) }
     }
 }
