@@ -52,6 +52,12 @@ package final class ClusterClock: Sendable {
         return hybrid.withLock { $0.merge(remote, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax) }
     }
 
+    /// Whether the wall clock shows that much more than another peer's reading. Of 0, which is none, not.
+    package func isAhead(of remote: UInt64, by milliseconds: UInt64) -> Bool {
+        let now = wall, then = remote >> 16
+        return then > 0 && now > then && now - then > milliseconds
+    }
+
     /// Whether a stamp may be believed.
     package func accepts(_ stamp: Stamp) -> Bool {
         HybridLogicalClock.isAcceptable(stamp.clock, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax)

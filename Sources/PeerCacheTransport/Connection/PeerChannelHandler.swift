@@ -61,6 +61,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private var assembly: ValueAssembly
     private var evidence: Evidence?
     private var timeout: Scheduled<Void>?
+    private var activeNanoseconds: Int64 = 0
     private let deadline: NIODeadline
     /// The other side closes this connection because there is another one.
     private var isDuplicate = false
@@ -84,6 +85,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         let channel = context.channel
+        activeNanoseconds = ClusterClock.monotonicNanoseconds
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
         timeout = context.eventLoop.scheduleTask(deadline: min(deadline, .now() + Self.handshakeTimeout)) {
             // The kernel of a paused process accepts: that is silence, not a refusal.
@@ -245,7 +247,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private func read(_ frame: ByteBuffer, _ context: ChannelHandlerContext) throws(WireError) {
         let result: Result<Void, WireError> = frame.withUnsafeReadableBytes { bytes in
             var isClockAccepted = true
-            if let reading = WireDecoder.clock(of: bytes) { isClockAccepted = owner.clock.merge(reading) }
+            if let reading = WireDecoder.clock(of: bytes) { isClockAccepted = accepts(reading) }
             if !isClockAccepted, let connection { reportSkew(of: connection) }
             var failure: WireError?
             do throws(WireError) {
@@ -257,6 +259,16 @@ final class PeerChannelHandler: ChannelInboundHandler {
             return failure.map { .failure($0) } ?? .success(())
         }
         try result.get()
+    }
+
+    private func accepts(_ reading: UInt64) -> Bool {
+        // Of those too far apart only the one behind sees it in a frame, and it may take the other's welcome for a while. A hello is not older
+        // than its connection, unless its sender is behind.
+        if case .hello = phase {
+            let age = max(0, ClusterClock.monotonicNanoseconds - activeNanoseconds) / 1_000_000
+            if owner.clock.isAhead(of: reading, by: ClusterClock.offsetMillisecondsMax + UInt64(age)) { return false }
+        }
+        return owner.clock.merge(reading)
     }
 
     /// A clock that went wrong after the handshake: the connection stays, as nothing of it is believed (`CONTRACT.md` A2).

@@ -60,7 +60,8 @@ package enum AddressResolver {
         if answers.contains(where: { $0 == nil }) { throw AddressResolutionError.noAnswer(host) }
         let errors = answers.compactMap { answer in if case .failure(let error)? = answer { error } else { nil } }
         // One that may exist weighs more than one that does not.
-        throw errors.first { ($0 as? AddressResolutionError)?.isNameUnknown != true } ?? errors.first ?? AddressResolutionError.noAnswer(host)
+        let failure = errors.first { ($0 as? AddressResolutionError)?.isNameUnknown != true }
+        throw failure ?? errors.first ?? AddressResolutionError.noAnswer(host)
     }
 
     /// Every address that the SRV records of a service name (RFC 2782), with their ports, without repetition. Priorities and weights say
@@ -139,7 +140,8 @@ package enum AddressResolver {
         var list: UnsafeMutablePointer<addrinfo>?
         let code = getaddrinfo(host, nil, &hints, &list)
         guard code == 0 else {
-            throw AddressResolutionError(host: host, reason: String(cString: gai_strerror(code)), isNameUnknown: unknownNames.contains(code))
+            throw AddressResolutionError(
+                host: host, reason: String(cString: gai_strerror(code)), isNameUnknown: unknownNames.contains(code))
         }
         defer { freeaddrinfo(list) }
         var found: [PeerAddress] = []

@@ -61,15 +61,17 @@ final class RawPeer {
     }
 
     /// Hello, finish and hello frame at once: without a secret the finish is known before the answer.
-    static func introduction(of id: PeerID, _ configuration: HandshakeConfiguration, _ settings: SettingsFingerprint) -> [UInt8] {
+    static func introduction(
+        of id: PeerID, _ configuration: HandshakeConfiguration, _ settings: SettingsFingerprint, hlc: UInt64 = 0
+    ) -> [UInt8] {
         DialerHandshake(configuration, expecting: nil).hello + [UInt8](repeating: 0, count: HandshakeSize.finish)
-            + helloFrame(of: id, port: 1, settings)
+            + helloFrame(of: id, port: 1, settings, hlc)
     }
 
-    private static func helloFrame(of id: PeerID, port: UInt16, _ settings: SettingsFingerprint) -> [UInt8] {
+    private static func helloFrame(of id: PeerID, port: UInt16, _ settings: SettingsFingerprint, _ hlc: UInt64 = 0) -> [UInt8] {
         var record = MemberRecord(id: id, address: PeerAddress(host: "127.0.0.1", port: port))
         record.weight = 0
-        return SampleFrame.bytes(of: [.hello(record, settings)])
+        return SampleFrame.bytes(of: [.hello(record, settings)], hlc: hlc)
     }
 
     /// The listener's side of the handshake, as a peer that is reached at `port`. False: the other end has closed.

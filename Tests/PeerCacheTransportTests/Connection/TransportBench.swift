@@ -58,7 +58,9 @@ final class TransportBench: Sendable {
     }
 
     /// What a peer of this id sends first.
-    func introduction(of id: PeerID) throws -> [UInt8] { RawPeer.introduction(of: id, try Self.handshake(of: id), settings) }
+    func introduction(of id: PeerID, hlc: UInt64 = 0) throws -> [UInt8] {
+        RawPeer.introduction(of: id, try Self.handshake(of: id), settings, hlc: hlc)
+    }
 
     static func handshake(of id: PeerID) throws -> HandshakeConfiguration {
         try HandshakeConfiguration(cluster: "bench", security: .insecure, me: id)

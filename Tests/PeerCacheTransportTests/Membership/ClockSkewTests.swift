@@ -36,6 +36,26 @@ import WireSamples
         #expect(clock.mint(above: 0, until: .max) != nil)
     }
 
+    /// The one behind refuses, too; but it would be a member until then, and be given slots.
+    @Test func aHelloThatIsTooFarBehindIsRefused() async throws {
+        try await TransportBench.run { bench in
+            let id = PeerID(high: 0xF0, low: 1), port = bench.port
+            let behind = try bench.introduction(of: id, hlc: (ClusterClock.wallMilliseconds - Self.aheadMilliseconds) << 16)
+            let goodbyes = try await RawPeer.blocking {
+                let peer = try RawPeer(port: port)
+                var goodbyes: [Goodbye] = []
+                guard peer.write(behind), peer.readAnswer() else { return goodbyes }
+                while let messages = peer.read() {
+                    for case .goodbye(let goodbye) in messages { goodbyes.append(goodbye) }
+                }
+                return goodbyes
+            }
+            #expect(goodbyes == [.clockSkew])
+            #expect(!bench.events.contains { if case .joined = $0 { true } else { false } }, "\(bench.events)")
+            #expect(try await eventually { bench.events.contains { if case .clockSkew = $0 { true } else { false } } })
+        }
+    }
+
     /// Not worth the connection, on which the clocks' difference does no harm; worth a warning.
     @Test func aFrameThatIsTooFarAheadWarnsOnceAndIsHeard() async throws {
         try await TransportBench.run { bench in
