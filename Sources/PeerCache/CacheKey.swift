@@ -15,7 +15,8 @@ public protocol CacheKey: Hashable, Sendable {
 }
 
 extension String: CacheKey {
-    /// UTF-8.
+    /// Its UTF-8 as it is. Strings that Swift holds for equal in different Unicode normal forms ("é" as one scalar or as two) are different
+    /// keys: normalise what comes from outside.
     @inlinable
     public func withKeyBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
         if let result = try utf8.withContiguousStorageIfAvailable({ try body(UnsafeRawBufferPointer($0)) }) { return result }

@@ -28,8 +28,8 @@ public struct CacheOptions: Sendable, Hashable {
     /// has it for 64 caches at most: the next fails with `.invalidConfiguration`. Need not be equal on all peers. Default nil.
     public var memoryMax: CachePeerConfiguration.ByteCount?
     /// A loader that takes longer is cancelled, fails its waiters and frees the key, 1 ms...10 min. One that does not heed the cancellation
-    /// counts for ``CachePeerConfiguration/Limits/loadsMax`` until it ends, and with as many of those no cache loads anything: give calls inside
-    /// a loader a timeout of their own. Default 10 s.
+    /// counts for ``CachePeerConfiguration/Limits/loadsMax`` until it ends, and with as many of those no cache loads anything
+    /// (`loaders_running`, `loads_refused_total` and a warning tell): give calls inside a loader a timeout of their own. Default 10 s.
     public var loadTimeout: Duration
 
     /// Options; each has a default.

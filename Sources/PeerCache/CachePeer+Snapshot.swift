@@ -42,6 +42,8 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
         public var coalescedWaits: UInt64
         /// Loads here because no holder answered; not stored.
         public var fallbackLoads: UInt64
+        /// Reads that failed with `.overloaded`, as `limits.loadsMax` loaders ran on this peer or 4,096 callers waited for the same.
+        public var loadsRefused: UInt64
         /// Loads that run now and whose callers have not given up.
         public var loadsRunning: Int
         /// Reads of other peers that this peer answered.
@@ -100,6 +102,8 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
     public var slotsDirty: Int
     /// Slots of strict caches on which this peer does not vote yet.
     public var slotsSilent: Int
+    /// Loaders that run now, of all caches and those included whose callers have given up: at most `limits.loadsMax`.
+    public var loadersRunning: Int
     /// Calls to other peers.
     public var peerRequests: UInt64
     /// Calls to other peers without an answer.
@@ -141,7 +145,7 @@ extension CachePeer {
             invalidationGaps: core.counters.value(.invalidationGaps), sharersDisplaced: core.counters.value(.sharersDisplaced),
             journalEntries: core.safety.journalCount, journalOverflows: core.counters.value(.journalOverflows),
             slotsUnsettled: slots.unsettled, slotsOwed: slots.owed, slotsDirty: slots.dirty,
-            slotsSilent: core.replicator.silentCount,
+            slotsSilent: core.replicator.silentCount, loadersRunning: core.loaders.count,
             peerRequests: core.counters.value(.peerRequests),
             peerErrors: core.counters.value(.peerErrors))
     }
@@ -157,6 +161,7 @@ extension CachePeer {
             if routing.placement.isEmpty { reasons.append("no peer that holds slots is known") }
             return PeerReadiness(isReady: reasons.isEmpty, reasons: reasons)
         }
+        if routing.view != nil, routing.placement.isEmpty { reasons.append("no peer holds slots: all have weight 0 or are leaving") }
         for member in routing.view?.placed ?? [] where member.id != core.me && core.directory.connection(to: member.id) == nil {
             reasons.append("no connection to peer \(member.id)")
         }
@@ -184,7 +189,8 @@ extension PeerSnapshot.Cache {
             ownHits: counters.value(.ownHits), peerHits: counters.value(.peerHits),
             misses: counters.value(.misses), loads: counters.value(.loads),
             loadErrors: counters.value(.loadErrors), coalescedWaits: counters.value(.coalescedWaits),
-            fallbackLoads: counters.value(.fallbackLoads), loadsRunning: cache.loadsRunning, served: counters.value(.served),
+            fallbackLoads: counters.value(.fallbackLoads), loadsRefused: counters.value(.loadsRefused),
+            loadsRunning: cache.loadsRunning, served: counters.value(.served),
             sets: counters.value(.sets), removes: counters.value(.removes), entries: usage.entries, bytes: usage.bytes)
     }
 }

@@ -26,8 +26,10 @@ public struct CachePeerConfiguration: Sendable {
     /// Who may join. No default beyond loopback: a peer that listens elsewhere must say `.sharedSecret` or `.insecure`.
     public var security: Security?
 
-    /// Decides, with the cache's name, which peer holds which key. 16 bytes or more, equal on all peers. Nil: derived from the secret; must be
-    /// set once several secrets are accepted, because placement must not change with the secret.
+    /// Decides, with the cache's name, which peer holds which key. 16 bytes or more, equal on all peers. Nil: the secret's
+    /// UTF-8. Must be set once several secrets are accepted, because placement must not change with the secret: to the UTF-8 of the first one
+    /// that the cluster used. With any other value all keys have other places; peers that differ in it refuse each other, are ready all the
+    /// same, and do not hear of each other's writes.
     public var hashKey: [UInt8]?
 
     /// What the library holds: the store, overhead included (three quarters), and near copies, with

@@ -8,4 +8,6 @@ package enum LogKey: String, Sendable {
     case reason = "peercache.reason"
     case incarnation = "peercache.incarnation"
     case error = "peercache.error"
+    case loadsRefused = "peercache.loads_refused"
+    case loadersRunning = "peercache.loaders_running"
 }

@@ -59,8 +59,8 @@ final class CacheCore: Sendable {
         loadPatience = Patience(max(peer.configuration.requestTimeout, options.loadTimeout + .seconds(1)))
         let timeout = max(.milliseconds(1), options.loadTimeout)
         let loadsMax = peer.configuration.limits.loadsMax
-        loads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.loaders, clock: peer.clock)
-        fallbackLoads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.loaders, clock: peer.clock)
+        loads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.loaders, clock: peer.clock, counters: counters)
+        fallbackLoads = LoadDriver(timeout: timeout, loadsMax: loadsMax, tasks: peer.loaders, clock: peer.clock, counters: counters)
     }
 
     func hash(_ key: [UInt8]) -> UInt64 { key.withUnsafeBytes { secret.hash($0) } }

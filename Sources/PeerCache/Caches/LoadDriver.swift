@@ -44,8 +44,10 @@ final class LoadDriver: Sendable {
     private let state: Lock<State>
     private let tasks: TaskOwner
     private let clock: ClusterClock
+    private let counters: StripedCounters<CacheCounter>
 
-    init(timeout: Duration, loadsMax: Int, tasks: TaskOwner, clock: ClusterClock) {
+    init(timeout: Duration, loadsMax: Int, tasks: TaskOwner, clock: ClusterClock, counters: StripedCounters<CacheCounter>) {
+        self.counters = counters
         state = Lock(State(coalescer: LoadCoalescer(timeout: timeout, loadsMax: loadsMax)))
         self.tasks = tasks
         self.clock = clock
@@ -156,6 +158,7 @@ final class LoadDriver: Sendable {
                 resume(waiters, .failure(PeerCacheError(.loadTimedOut, "the loader did not end within the cache's loadTimeout")))
             case .cancelLoader(let lease): cancel(lease)
             case .refuse(let waiter):
+                counters.add(.loadsRefused)
                 resume([waiter], .failure(Self.overloaded))
             }
         }
@@ -170,7 +173,9 @@ final class LoadDriver: Sendable {
             }
             return state.tasks[lease] != nil
         }
-        if !isStarted { finished(lease, .failure(tasks.isStopped ? Self.stopped : Self.overloaded)) }
+        if isStarted { return }
+        if !tasks.isStopped { counters.add(.loadsRefused) }
+        finished(lease, .failure(tasks.isStopped ? Self.stopped : Self.overloaded))
     }
 
     private func cancel(_ lease: Stamp) {

@@ -6,6 +6,8 @@ enum CacheCounter: Int, CaseIterable, Sendable {
     case misses
     /// Loader calls on this peer, those that threw or timed out, and callers that shared another's call.
     case loads, loadErrors, coalescedWaits
+    /// Reads that found too many loaders running, or too many waiting for the same.
+    case loadsRefused
     /// Loads at the caller because no holder answered; not stored.
     case fallbackLoads
     /// Requests of other peers for this cache.

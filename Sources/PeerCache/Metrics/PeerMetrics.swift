@@ -13,6 +13,8 @@ final class PeerMetrics: Sendable {
     /// Bytes the store holds, overhead included.
     let storedBytes: Recorder
     let entries: Recorder
+    /// Loaders of all caches, those included whose callers have given up.
+    let loadersRunning: Recorder
     let evictions: Counter
     let expiries: Counter
     let peerRequests: Counter
@@ -30,6 +32,7 @@ final class PeerMetrics: Sendable {
         members = Recorder(label: "peercache_members", dimensions: labels, aggregate: false, factory: factory)
         storedBytes = Recorder(label: "peercache_store_bytes", dimensions: labels, aggregate: false, factory: factory)
         entries = Recorder(label: "peercache_store_entries", dimensions: labels, aggregate: false, factory: factory)
+        loadersRunning = Recorder(label: "peercache_loaders_running", dimensions: labels, aggregate: false, factory: factory)
         evictions = Counter(label: "peercache_evictions_total", dimensions: labels, factory: factory)
         expiries = Counter(label: "peercache_expiries_total", dimensions: labels, factory: factory)
         peerRequests = Counter(label: "peercache_peer_requests_total", dimensions: labels, factory: factory)
@@ -74,6 +77,7 @@ extension CacheCounter {
         case .loads: ("peercache_loads_total", nil)
         case .loadErrors: ("peercache_load_errors_total", nil)
         case .coalescedWaits: ("peercache_coalesced_waits_total", nil)
+        case .loadsRefused: ("peercache_loads_refused_total", nil)
         case .fallbackLoads: ("peercache_fallback_loads_total", nil)
         case .served: ("peercache_served_requests_total", nil)
         case .sets: ("peercache_sets_total", nil)

@@ -15,6 +15,8 @@ struct Housekeeping {
     private var invalidationsReceived = Difference()
     private var invalidationGaps = Difference()
     private var caches: [[Difference]] = []
+    private var refusedWarnedAt = -refusedWarnedEvery
+    private static let refusedWarnedEvery: Int64 = 60_000_000_000
 
     init(core: PeerCore) { self.core = core }
 
@@ -40,12 +42,26 @@ struct Housekeeping {
         report()
     }
 
+    /// Once a minute at most.
+    private mutating func warnOfRefused(_ cache: CacheCore, _ count: UInt64) {
+        let now = ClusterClock.monotonicNanoseconds
+        guard now >= refusedWarnedAt + Self.refusedWarnedEvery else { return }
+        refusedWarnedAt = now
+        core.logger.warning(
+            "loads were refused with .overloaded: too many loaders run, or too many callers wait for one; see `limits.loadsMax`",
+            metadata: [
+                LogKey.cache.rawValue: "\(cache.name)", LogKey.loadsRefused.rawValue: "\(count)",
+                LogKey.loadersRunning.rawValue: "\(core.loaders.count)",
+            ])
+    }
+
     /// Hands what the counters gained since the last time to swift-metrics.
     private mutating func report() {
         let metrics = core.metrics, memory = core.store.memory
         metrics.members.record(core.table.routing.view?.placed.count ?? 1)
         metrics.storedBytes.record(memory.counted)
         metrics.entries.record(memory.entries)
+        metrics.loadersRunning.record(core.loaders.count)
         metrics.evictions.increment(by: Int64(clamping: evictions.take(UInt64(memory.evictions))))
         metrics.expiries.increment(by: Int64(clamping: expiries.take(UInt64(memory.expiries))))
         metrics.peerRequests.increment(by: Int64(clamping: peerRequests.take(core.counters.value(.peerRequests))))
@@ -58,7 +74,9 @@ struct Housekeeping {
         for (index, cache) in core.caches.enumerated() {
             if index >= caches.count { caches.append(CacheCounter.allCases.map { _ in Difference() }) }
             for counter in CacheCounter.allCases {
-                cache.metrics.add(counter, caches[index][counter.rawValue].take(cache.counters.value(counter)))
+                let count = caches[index][counter.rawValue].take(cache.counters.value(counter))
+                cache.metrics.add(counter, count)
+                if counter == .loadsRefused, count > 0 { warnOfRefused(cache, count) }
             }
         }
     }

@@ -114,6 +114,11 @@ extension LifetimeTests {
             for id in 3..<9 { try await expectError(.overloaded) { _ = try await cache.get(id) } }
             let waiting = gate.withLock { $0 }
             #expect(waiting.count == 3)
+            // Who looks for the reason finds it.
+            let snapshot = peers[0].snapshot()
+            #expect(snapshot.loadersRunning == 3)
+            #expect(snapshot.caches["deaf"]?.loadsRunning == 0)
+            #expect(snapshot.caches["deaf"]?.loadsRefused == 6)
             for continuation in waiting { continuation.resume() }
         }
     }

@@ -31,6 +31,12 @@ import Testing
         }
     }
 
+    @Test func whereNobodyHoldsSlotsNobodyIsReady() async throws {
+        try await runAlone(testConfiguration { $0.identity.weight = 0 }) { peer in
+            try await eventually("it says so") { peer.readiness.reasons == ["no peer holds slots: all have weight 0 or are leaving"] }
+        }
+    }
+
     @Test func explainTellsOwnerStampAndWhereTheLastReadWasServed() async throws {
         try await withCluster(of: 3) { peers in
             let caches = peers.map { $0.cache("c", key: Int.self, value: String.self, options: .init(ttl: .seconds(60), nearFor: .zero)) }
