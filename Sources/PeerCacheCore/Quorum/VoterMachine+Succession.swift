@@ -86,8 +86,15 @@ extension VoterMachine {
         told.empty.formUnion(answer.empty.intersection(slots))
         told.times.removeAll { $0.slots == slots }
         told.times.append((slots, answer.forgotten))
-        for open in answer.lists where open.list.entered > 0 { told.note(open) }
+        for open in answer.lists where open.list.entered > 0 {
+            told.note(open)
+            guard let latest = open.list.votedAt.max() else { continue }
+            for slot in open.slots where slots.contains(slot) {
+                latestVotes[slot.index] = max(latestVotes[slot.index], latest)
+            }
+        }
         self.told[peer] = told
+        leastSince = self.told.values.reduce(.max) { $1.since > 0 ? min($0, $1.since) : $0 }
         var changed = SlotSet()
         for open in answer.lists {
             for slot in open.slots where slots.contains(slot) && !voting.contains(slot) {
@@ -229,11 +236,10 @@ extension VoterMachine {
     /// Whoever answered before this peer knew of a vote counts only when it has heard of that vote's clock, and is asked again. It may have taken
     /// this placement before others voted elsewhere, and be the only one that is left to tell that this peer voted after them.
     private mutating func dateVotes(_ slot: Slot) {
-        var latest = lists[slot.index].lists.reduce(0) { max($0, $1.votedAt.max() ?? 0) }
-        for told in told.values {
-            for (list, slots) in told.named where slots.contains(slot) { latest = max(latest, list.votedAt.max() ?? 0) }
-        }
+        let latest = lists[slot.index].lists.reduce(latestVotes[slot.index]) { max($0, $1.votedAt.max() ?? 0) }
         since = max(since, latest)
+        // This is asked for each slot of each answer.
+        guard leastSince < latest else { return }
         for peer in present {
             guard let told = told[peer], told.sealed.contains(slot), told.since > 0, told.since < latest else { continue }
             self.told.change(peer) { $0.sealed.remove(slot) }

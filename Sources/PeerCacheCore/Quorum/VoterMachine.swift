@@ -43,6 +43,10 @@ package struct VoterMachine: Sendable {
 
     // What the others say under the placement of now.
     var told = SortedMap<PeerID, Told>()
+    /// The latest vote that any of them names, by slot.
+    var latestVotes: [UInt64]
+    /// The lowest of what they said last (``Told/since``).
+    var leastSince = UInt64.max
     var toAsk = SortedMap<PeerID, SlotSet>()
     var retryAt = SortedMap<PeerID, Instant>()
     var askAgainAt: Instant?
@@ -100,6 +104,7 @@ package struct VoterMachine: Sendable {
         lists = Array(repeating: OpenLists(), count: configuration.slotRange.upperBound)
         forgottenAt = Array(repeating: 0, count: configuration.slotRange.upperBound)
         sourcesLeft = Array(repeating: 0, count: configuration.slotRange.upperBound)
+        latestVotes = Array(repeating: 0, count: configuration.slotRange.upperBound)
     }
 
     /// As if made anew, with another id; answers to earlier calls count for nothing.
@@ -195,6 +200,8 @@ package struct VoterMachine: Sendable {
         left = SlotSet()
         mayBeOpen = SlotSet()
         told = SortedMap()
+        latestVotes = [UInt64](repeating: 0, count: configuration.slotRange.upperBound)
+        leastSince = .max
         retryAt = SortedMap()
         calls = [:]
         sources = SortedMap()
