@@ -35,6 +35,7 @@ import Testing
         Case(property: "discovery", value: "::1:7600") { $0.discovery = .peers(["::1:7600"]) },
         Case(property: "discovery", value: "service: \"\"") { $0.discovery = .dns(service: "") },
         Case(property: "discovery", value: "port: 0") { $0.discovery = .dns("cache.local", port: 0) },
+        Case(property: "discovery", value: "cache.local:7600") { $0.discovery = .dns("cache.local:7600", port: 7600) },
         Case(property: "security", value: "0.0.0.0") {
             $0.security = nil
             $0.bind.host = "0.0.0.0"

@@ -144,9 +144,10 @@ extension CachePeerConfiguration.Discovery {
             let addresses = try Self.parse(texts)
             return { try await AddressResolver.addresses(of: addresses) }
         case .dns(let name, let port):
-            guard !name.isEmpty, let port = UInt16(exactly: port), port > 0 else {
+            // With one colon it is no IPv6 address, but has a port of its own.
+            guard !name.isEmpty, name.count(where: { $0 == ":" }) != 1, let port = UInt16(exactly: port), port > 0 else {
                 throw PeerCacheError(
-                    .invalidConfiguration, "discovery is .dns(\"\(name)\", port: \(port)); use a host name and a port of 1...65535")
+                    .invalidConfiguration, "discovery is .dns(\"\(name)\", port: \(port)); use a host name without a port, and a port of 1...65535")
             }
             return { try await AddressResolver.addresses(of: name, port: port) }
         case .services(let name):
