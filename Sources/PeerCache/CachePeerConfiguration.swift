@@ -229,8 +229,8 @@ extension CachePeerConfiguration {
 
 /// A source of peer addresses.
 public protocol PeerDiscovery: Sendable {
-    /// Addresses as `host:port`; may contain this peer's own, and what is nothing of the kind is left out with a warning. A throw or an empty
-    /// answer keeps the last one. A peer that has had nothing but throws is not ready, as there may be others; an empty answer says that
-    /// there are none.
+    /// Addresses as `host:port`; may contain this peer's own. A throw or an empty answer keeps the last one. What is no address is left out, and
+    /// a warning says so. A peer alone that has never had an answer without a throw or such a fault is not ready, as there may be others; an
+    /// empty answer says that there are none.
     func peers() async throws -> [String]
 }

@@ -49,7 +49,7 @@ public enum PeerEvent: Sendable, Hashable {
     /// An address answered that is not of this cluster, at most once in 10 minutes and address.
     case foreignPeer(address: String, reason: String)
     /// The clock of the peer at this address and this one's are more than 10 seconds apart. One of them is wrong: see that NTP or chrony runs
-    /// on both hosts. A peer whose clock is ahead is not let in, and one that is in already has its writes refused; it is tried again every
+    /// on both hosts. Neither lets the other in, and one that is in already has its writes refused; it is tried again every
     /// minute. At most once in 10 minutes and address.
     case clockSkew(address: String)
     /// Another process uses the id that this peer had: a cloned machine or a restored snapshot. This one began later, so it has drawn a new id

@@ -37,14 +37,11 @@ package final class ClusterClock: Sendable {
         return hybrid.withLock { $0.mint(above: clock, wallMilliseconds: wall) }
     }
 
-    /// As ``mint(above:)``; nil: the wall clock shows more than `limitMilliseconds`.
-    ///
-    /// Whoever stands still before the clock is read gets nil, and after it a value of that time: other threads take the lock later.
+    /// As ``mint(above:)``; nil: it would be of later than `limitMilliseconds`. Whoever stands still before the lock is taken gets nil then, and
+    /// after it a value of before.
     package func mint(above clock: UInt64, until limitMilliseconds: UInt64) -> UInt64? {
-        hybrid.withLock { hybrid in
-            let now = wall
-            return now > limitMilliseconds ? nil : hybrid.mint(above: clock, wallMilliseconds: now)
-        }
+        let minted = mint(above: clock)
+        return minted >> 16 > limitMilliseconds ? nil : minted
     }
 
     /// Takes in another peer's reading; false when it is too far ahead.
@@ -52,7 +49,7 @@ package final class ClusterClock: Sendable {
         return hybrid.withLock { $0.merge(remote, wallMilliseconds: wall, offsetMillisecondsMax: Self.offsetMillisecondsMax) }
     }
 
-    /// Whether the wall clock shows that much more than another peer's reading. Of 0, which is none, not.
+    /// Whether the wall clock shows that much more than another peer's reading; never of 0, which is none.
     package func isAhead(of remote: UInt64, by milliseconds: UInt64) -> Bool {
         let now = wall, then = remote >> 16
         return then > 0 && now > then && now - then > milliseconds

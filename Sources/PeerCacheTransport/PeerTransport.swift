@@ -122,10 +122,11 @@ package final class PeerTransport: Sendable {
                 if Task.isCancelled { return }
                 // The first time of several in a row.
                 configuration.logger.log(
-                    level: hasFailed ? .debug : .warning, "`discovery` found no addresses", metadata: [LogKey.error.rawValue: "\(error)"])
+                    level: hasFailed ? .debug : .warning, "`discovery` did not find all addresses",
+                    metadata: [LogKey.error.rawValue: "\(error)"])
                 hasFailed = true
-                let isNameUnknown = (error as? AddressResolutionError)?.isNameUnknown ?? false
-                membership?.handle(isNameUnknown ? .nameUnknown : .discovered([], failed: true))
+                let error = error as? AddressResolutionError
+                membership?.handle(error?.isNameUnknown == true ? .nameUnknown : .discovered(error?.found ?? [], failed: true))
             }
         }
     }
@@ -202,7 +203,7 @@ extension PeerTransport {
                             id: id, owner: self,
                             phase: .listening(ListenerHandshake(self.configuration.handshake), hasAnswered: false))
                         try channel.pipeline.syncOperations.addHandler(handler)
-                        Self.limitUnsent(channel)
+                        Self.setLimits(channel)
                     }
                 }
                 .bind(host: configuration.bind.host, port: Int(configuration.bind.port)).get()
@@ -214,12 +215,17 @@ extension PeerTransport {
     /// Nor can what the kernel holds: by itself it takes megabytes that it cannot send yet.
     private static let unsentBytesMax: ChannelOptions.Types.SocketOption.Value = 128 * 1024
 
-    /// A system without the option only makes gossip slower.
-    private static func limitUnsent(_ channel: any Channel) {
+    /// Nothing else ends a connection on which what is sent gets lost, but the system after a quarter of an hour.
+    private static let unansweredMax: ChannelOptions.Types.SocketOption.Value = 10_000
+
+    /// A system without the options makes gossip slower, and notices a cut link later.
+    private static func setLimits(_ channel: any Channel) {
         #if canImport(Darwin)
         let name: CInt = 0x201
         #else
         let name: CInt = 25
+        let timeout = ChannelOptions.tcpOption(NIOBSDSocket.Option(rawValue: 18))  // TCP_USER_TIMEOUT, milliseconds
+        try? channel.syncOptions?.setOption(timeout, value: unansweredMax)
         #endif
         let option = ChannelOptions.tcpOption(NIOBSDSocket.Option(rawValue: name))  // TCP_NOTSENT_LOWAT
         try? channel.syncOptions?.setOption(option, value: unsentBytesMax)
@@ -240,7 +246,7 @@ extension PeerTransport {
                     guard self.keep(channel) else { throw ChannelError.ioOnClosedChannel }
                     try channel.pipeline.syncOperations.addHandler(
                         PeerChannelHandler(id: id, owner: self, phase: .dialing(handshake), deadline: deadline))
-                    Self.limitUnsent(channel)
+                    Self.setLimits(channel)
                 }
             }
             .connect(host: address.host, port: Int(address.port))
@@ -289,7 +295,11 @@ extension PeerTransport {
         let bound = listener.localAddress?.ipAddress ?? configuration.bind.host
         guard bound == "0.0.0.0" || bound == "::" else { return PeerAddress(host: bound, port: port) }
         var seeds: [PeerAddress] = []
-        if let discovery = configuration.discovery { seeds = (try? await withDeadline(configuration.discoveryMax, discovery)) ?? [] }
+        if let discovery = configuration.discovery {
+            do { seeds = try await withDeadline(configuration.discoveryMax, discovery) } catch {
+                seeds = (error as? AddressResolutionError)?.found ?? []
+            }
+        }
         // 192.0.2.1 is reserved for documentation: the route to it is the default route.
         for seed in seeds.prefix(3) + [PeerAddress(host: "192.0.2.1", port: 9)] {
             if let host = await AddressResolver.localHost(towards: seed, group: configuration.group) {

@@ -199,15 +199,14 @@ extension Found {
 }
 
 extension PeerCore {
-    /// Copies answer for so long for an owner that they have no connection to: other peers agree sooner that it is dead, if it is. Later only
-    /// this one cannot reach it, and does not hear of what it writes.
+    /// Copies answer for so long for an owner that they have no connection to: most clusters agree sooner that it is dead, if it is. Later
+    /// it is likely that only this peer cannot reach it, and does not hear of what it writes.
     private static let answersForLost = Duration.seconds(5)
 
-    /// There is a connection to a peer, or there was a moment ago.
+    /// There is a connection to a peer, or there was a moment ago. Observers have them while they use them.
     func isReached(_ other: PeerID) -> Bool {
-        let now = ClusterClock.monotonicNanoseconds
-        guard let since = directory.lostSince(other, nowNanoseconds: now) else { return true }
-        return now - since < Self.answersForLost.nanosecondsSaturating
+        guard !isObserver, let since = directory.lostSince(other) else { return true }
+        return ClusterClock.monotonicNanoseconds - since < Self.answersForLost.nanosecondsSaturating
     }
 
     /// Waits until there is a connection to a peer or another placement. Rare (members change), so it looks every few milliseconds.

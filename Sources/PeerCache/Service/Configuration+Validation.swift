@@ -1,4 +1,3 @@
-internal import Logging
 internal import NIOCore
 internal import PeerCacheCore
 internal import PeerCacheTransport
@@ -67,7 +66,7 @@ extension CachePeerConfiguration {
                 "use 1 s...24 h, or nil")
         }
 
-        let discovery = try discovery.source(logger)
+        let discovery = try discovery.source()
         let security = try handshakeSecurity()
         do throws(SecurityConfigurationError) {
             let hashKey = try HashKey(hashKey, security: security, cluster: cluster)
@@ -137,7 +136,7 @@ extension CachePeerConfiguration {
 
 extension CachePeerConfiguration.Discovery {
     /// A function that finds addresses, or nil for `.none`.
-    fileprivate func source(_ logger: Logger) throws(PeerCacheError) -> DiscoverySource? {
+    fileprivate func source() throws(PeerCacheError) -> DiscoverySource? {
         switch kind {
         case .none: return nil
         case .peers(let texts):
@@ -147,7 +146,8 @@ extension CachePeerConfiguration.Discovery {
             // With one colon it is no IPv6 address, but has a port of its own.
             guard !name.isEmpty, name.count(where: { $0 == ":" }) != 1, let port = UInt16(exactly: port), port > 0 else {
                 throw PeerCacheError(
-                    .invalidConfiguration, "discovery is .dns(\"\(name)\", port: \(port)); use a host name without a port, and a port of 1...65535")
+                    .invalidConfiguration,
+                    "discovery is .dns(\"\(name)\", port: \(port)); use a host name without a port, and a port of 1...65535")
             }
             return { try await AddressResolver.addresses(of: name, port: port) }
         case .services(let name):
@@ -158,19 +158,15 @@ extension CachePeerConfiguration.Discovery {
             }
             return { try await AddressResolver.services(of: name) }
         case .custom(let source):
-            return { try await AddressResolver.addresses(of: try Self.parse(try await source.peers(), logger)) }
+            return {
+                let texts = try await source.peers(), addresses = texts.compactMap { PeerAddress($0) }
+                let found = try await AddressResolver.addresses(of: addresses)
+                guard let text = texts.first(where: { PeerAddress($0) == nil }) else { return found }
+                var error = AddressResolutionError(host: text, reason: "use \"host:port\"", isNameUnknown: false)
+                error.found = found
+                throw error
+            }
         }
-    }
-
-    /// What can be read of an application's answer. Throws when that is nothing.
-    private static func parse(_ texts: [String], _ logger: Logger) throws(PeerCacheError) -> [PeerAddress] {
-        let addresses = texts.compactMap { PeerAddress($0) }
-        guard addresses.count < texts.count else { return addresses }
-        if addresses.isEmpty { return try parse(texts) }
-        if let text = texts.first(where: { PeerAddress($0) == nil }) {
-            logger.warning("an address of `discovery` is not host:port and left out", metadata: [LogKey.address.rawValue: "\(text)"])
-        }
-        return addresses
     }
 
     private static func parse(_ texts: [String]) throws(PeerCacheError) -> [PeerAddress] {

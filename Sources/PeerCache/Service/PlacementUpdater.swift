@@ -18,7 +18,7 @@ final class PlacementUpdater: Sendable {
         lock.withLock { _ in
             let before = core.table.routing
             guard before.view.map({ $0.version < view.version }) ?? true else { return false }  // an older one may come late
-            core.directory.forgetLost(except: view.members.map(\.record.id))
+            core.directory.follow(view.members.map(\.record.id), nowNanoseconds: ClusterClock.monotonicNanoseconds)
             let hasChanged = before.view?.digest != view.digest
             guard let placement = hasChanged ? placement(of: view) : before.placement else { return false }
             publish(Routing(placement: placement, me: core.me, view: view), core, isNew: hasChanged)

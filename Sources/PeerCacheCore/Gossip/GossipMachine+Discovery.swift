@@ -1,6 +1,6 @@
 extension GossipMachine {
     private static let seekTwinEvery = Duration.seconds(1)
-    /// Until discovery has answered once.
+    /// At the start, until discovery has answered once.
     private static let resolveEveryUnanswered = Duration.seconds(1)
 
     mutating func resolve() {
@@ -13,11 +13,15 @@ extension GossipMachine {
         return places.values.contains { !$0.isKnown } ? configuration.resolveEveryPartial : configuration.resolveEvery
     }
 
-    /// A failed or empty answer keeps the last one: DNS that is down for a while must not make an island.
+    /// A failed or empty answer keeps the last one: DNS that is down for a while must not make an island. One that failed in part has addresses,
+    /// and there may be others.
     mutating func discovered(_ addresses: [PeerAddress], failed: Bool) {
+        nameUnknownSince = nil
         if !failed { hasDiscovered = true }
-        if !hasDiscovered { resolveAt = resolveAt.map { min($0, now + random.around(Self.resolveEveryUnanswered)) } }
-        guard stage == .joined, !failed, !addresses.isEmpty else { return }
+        if !hasDiscovered, !hadContact, now - joinedAt < Self.searchMax {
+            resolveAt = resolveAt.map { min($0, now + random.around(Self.resolveEveryUnanswered)) }
+        }
+        guard stage == .joined, !addresses.isEmpty else { return }
         var answer = SortedMap<PeerAddress, Place>()
         var dropped = 0
         for address in addresses where answer[address] == nil && address.port > 0 && !address.host.isEmpty {
@@ -101,7 +105,7 @@ extension GossipMachine {
         emit(reason == .clock ? .clockSkew(address) : .foreignPeer(address, reason))
     }
 
-    /// It has ended the connection because our clock is ahead of its.
+    /// It has ended the connection because our clocks are too far apart.
     mutating func refusedForClock(by member: Member) {
         let restUntil = now + configuration.foreignRest
         places.updateAll { _, place in

@@ -9,8 +9,8 @@ package enum Solitude: Hashable, Sendable {
 }
 
 extension GossipMachine {
-    /// So long a peer counts as searching at most: the addresses may be many, and dead.
-    private static let searchMax = Duration.seconds(10)
+    /// So long a peer counts as searching at most: the addresses may be many, and dead. And so long names must be unknown to be believed.
+    static let searchMax = Duration.seconds(10)
 
     /// Nil: it is not alone, or nobody else is where discovery says. For a peer that has discovery. O(members + addresses).
     package var solitude: Solitude? {
@@ -25,7 +25,8 @@ extension GossipMachine {
         let isTried = hasDiscovered && places.values.allSatisfy { $0.isKnown || $0.isTried }
         if isTried { return nil }
         if now - joinedAt < Self.searchMax { return .searching }
-        return hasDiscovered || isNameUnknown ? nil : .undiscovered
+        let isNobodyNamed = nameUnknownSince.map { now - $0 >= Self.searchMax } ?? false
+        return hasDiscovered || isNobodyNamed ? nil : .undiscovered
     }
 
     /// It has been dialled again when its rest was over, and answered the same.

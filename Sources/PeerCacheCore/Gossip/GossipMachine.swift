@@ -69,8 +69,8 @@ package struct GossipMachine: Sendable {
     var hadContact = false
     /// Discovery has answered.
     var hasDiscovered = false
-    /// Discovery has said that its names do not exist.
-    var isNameUnknown = false
+    /// Since when discovery has said nothing but that its names do not exist.
+    var nameUnknownSince: Instant?
     var joinedAt = Instant.zero
     var syncs: [SyncSession] = []
     var cases = SortedMap<PeerID, Case>()
@@ -162,8 +162,9 @@ package struct GossipMachine: Sendable {
         case .clockSkew(let address): meetForeigner(at: address, .clock)
         case .discovered(let addresses, let failed): discovered(addresses, failed: failed)
         case .nameUnknown:
-            isNameUnknown = true
+            let since = nameUnknownSince ?? now
             discovered([], failed: true)
+            nameUnknownSince = since
         case .command(let command): perform(command)
         case .tick: break
         }

@@ -34,7 +34,7 @@ package enum Goodbye: UInt8, Hashable, Sendable {
     case leaving
     /// The other side broke a rule of the protocol.
     case protocolError
-    /// The other side's clock is too far ahead. Versions before it take it for `idle`.
+    /// The other side's clock and this one's are too far apart. Versions before it take it for `idle`.
     case clockSkew
 }
 
@@ -116,8 +116,8 @@ extension GossipMachine {
         case connection(ConnectionID, Evidence)
         /// A question of an observer (``GossipMachine/isObserversQuestion(_:)``). The machine knows nothing else of its connection.
         case observer(PeerID, GossipMessage, on: ConnectionID)
-        /// The clock of the peer at this address was too far ahead to be merged: a frame of an open connection, or one that it dialled and
-        /// that was refused for it.
+        /// The clock of the peer at this address and this one's are too far apart: a frame of an open connection, or a connection that it dialled
+        /// and that was refused for it.
         case clockSkew(PeerAddress)
         /// The answer to ``Effect/resolve``, of any order and with duplicates allowed. A failed or empty one keeps the last.
         case discovered([PeerAddress], failed: Bool)

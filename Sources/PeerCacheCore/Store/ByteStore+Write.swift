@@ -8,7 +8,7 @@ extension ByteStore {
     private static let donorRoundsMax = 4
 
     /// Stores a value under the stamp that `mint` returns for the guard. `mint` is called once, under the shard's lock, unless the answer is
-    /// `.notHolder`; a stamp that is not above the guard changes nothing, and neither does nil.
+    /// `.notHolder`; a stamp that is not above the guard changes nothing, nor does nil, but for the room that was made.
     ///
     /// A value that cannot be kept (key over 1,024 bytes, value over limit / 8, no room, ttl over at `now`) removes the old one, and the
     /// answer is `.forgotten`.

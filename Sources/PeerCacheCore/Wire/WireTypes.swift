@@ -104,6 +104,8 @@ package enum WireLimits {
     /// A value above this travels in chunks of this size.
     package static let chunkBytes = 256 * 1024
     package static let keyBytesMax = 1024
+    /// A peer that says nothing for so long is waited for no more, whatever the deadline.
+    package static let silentMilliseconds: UInt64 = 2_500
     package static let cacheNameBytesMax = 128
     package static let messageBytesMax = 1024
     /// Items of one repeated field.
@@ -140,9 +142,12 @@ package struct WireRequest {
     package var scheme: UInt32 = 0
 
     /// Until when its caller waits, by the caller's clock: milliseconds since 1970. The highest: for ever.
+    ///
+    /// For an owner that says nothing it waits less than its deadline, and soon writes elsewhere; only long values take their time.
     package var limitMilliseconds: UInt64 {
         guard deadlineMilliseconds > 0, stamp.clock > 0 else { return .max }
-        return stamp.milliseconds + UInt64(deadlineMilliseconds)
+        let deadline = UInt64(deadlineMilliseconds)
+        return stamp.milliseconds + (value.count > WireLimits.chunkBytes ? deadline : min(deadline, WireLimits.silentMilliseconds))
     }
 
     package init(kind: RequestKind, cache: UnsafeRawBufferPointer) {

@@ -31,7 +31,7 @@ protocol PeerChannelOwner: AnyObject, Sendable {
     func ending(_ connection: PeerConnection)
     /// The channel is gone. `connection` is nil when it was never established.
     func ended(_ id: ConnectionID, _ connection: PeerConnection?, _ evidence: Evidence)
-    /// The clock of the peer at this address was too far ahead.
+    /// The clock of the peer at this address and this one's are too far apart.
     func clockSkewed(_ address: PeerAddress)
     func refusedFrame(_ error: WireError, from connection: PeerConnection?)
 }

@@ -77,7 +77,7 @@ package struct ConnectionLimits: Sendable {
     package var goodbyeMax: Duration = .seconds(2)
     /// A peer from which nothing came for this long does not answer: what it was asked before fails. It is asked for a sign of life
     /// when less than half of this has passed.
-    package var silentMax: Duration = .milliseconds(2500)
+    package var silentMax: Duration = .milliseconds(Int64(WireLimits.silentMilliseconds))
     /// Chunked requests being assembled at a time.
     package var assembliesMax = 256
     /// Bytes of chunked values being assembled at a time.

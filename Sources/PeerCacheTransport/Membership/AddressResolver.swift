@@ -19,6 +19,9 @@ package struct AddressResolutionError: Error, Sendable, CustomStringConvertible 
     package let isNameUnknown: Bool
     package var description: String { "cannot resolve \"\(host)\": \(reason)" }
 
+    /// The addresses of the other names.
+    package var found: [PeerAddress] = []
+
     package init(host: String, reason: String, isNameUnknown: Bool) {
         (self.host, self.reason, self.isNameUnknown) = (host, reason, isNameUnknown)
     }
@@ -48,20 +51,25 @@ package enum AddressResolver {
         try await addresses(of: [PeerAddress(host: host, port: port)])
     }
 
-    /// The addresses of all hosts, in their order, without repetition. A host that cannot be resolved does not hide the others: pods come and
-    /// go. Throws when there is no other.
+    /// The addresses of all hosts, in their order, without repetition. A host that does not exist does not hide the others: pods come and go.
+    /// Throws when there is no other, and when it is not known of a host whether it exists, with what was found.
     package static func addresses(
         of hosts: [PeerAddress], until deadline: ContinuousClock.Instant = .now + answerMax, lookUp: @escaping LookUp = systemLookUp
     ) async throws -> [PeerAddress] {
         let answers = await sideBySide(hosts, until: deadline) { try lookUp($0.host, $0.port) }
         var addresses: [PeerAddress] = [], known: Set<PeerAddress> = []
         for case .success(let found)? in answers { addresses += found.filter { known.insert($0).inserted } }
-        guard addresses.isEmpty, let host = hosts.first?.host else { return addresses }
-        if answers.contains(where: { $0 == nil }) { throw AddressResolutionError.noAnswer(host) }
-        let errors = answers.compactMap { answer in if case .failure(let error)? = answer { error } else { nil } }
-        // One that may exist weighs more than one that does not.
-        let failure = errors.first { ($0 as? AddressResolutionError)?.isNameUnknown != true }
-        throw failure ?? errors.first ?? AddressResolutionError.noAnswer(host)
+        let errors = zip(hosts, answers).compactMap { host, answer -> AddressResolutionError? in
+            switch answer {
+            case .success: nil
+            case .failure(let error as AddressResolutionError): error
+            case .failure(let error): AddressResolutionError(host: host.host, reason: "\(error)", isNameUnknown: false)
+            case nil: .noAnswer(host.host)
+            }
+        }
+        guard var error = errors.first(where: { !$0.isNameUnknown }) ?? (addresses.isEmpty ? errors.first : nil) else { return addresses }
+        error.found = addresses
+        throw error
     }
 
     /// Every address that the SRV records of a service name (RFC 2782), with their ports, without repetition. Priorities and weights say

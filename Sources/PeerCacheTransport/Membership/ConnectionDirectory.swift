@@ -31,21 +31,16 @@ package final class ConnectionDirectory: Sendable {
         }
     }
 
-    /// Since when there is no connection to this peer, in monotonic nanoseconds; nil: there is one. Of a peer that never had one, since somebody
-    /// asked first.
-    package func lostSince(_ peer: PeerID, nowNanoseconds: Int64) -> Int64? {
-        state.withLock { state in
-            if state.byPeer[peer] != nil { return nil }
-            let since = state.lost[peer] ?? nowNanoseconds
-            state.lost[peer] = since
-            return since
-        }
-    }
+    /// Since when there is no connection to this peer, in monotonic nanoseconds; nil: there is one, or it is none of the members.
+    package func lostSince(_ peer: PeerID) -> Int64? { state.withLock { $0.byPeer[peer] == nil ? $0.lost[peer] : nil } }
 
-    /// Forgets since when others than these are not connected.
-    package func forgetLost(except members: [PeerID]) {
-        let members = Set(members)
-        state.withLock { state in state.lost = state.lost.filter { members.contains($0.key) } }
+    /// Notes which of the members have no connection, and forgets everybody else.
+    package func follow(_ members: [PeerID], nowNanoseconds: Int64) {
+        state.withLock { state in
+            let before = state.lost
+            state.lost = [:]
+            for peer in members where state.byPeer[peer] == nil { state.lost[peer] = before[peer] ?? nowNanoseconds }
+        }
     }
 
     func connection(_ id: ConnectionID) -> PeerConnection? { state.withLock { $0.byID[id] } }

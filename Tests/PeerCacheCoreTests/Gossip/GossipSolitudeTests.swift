@@ -45,6 +45,27 @@ import Testing
         #expect(bench.machine.solitude == .searching)
         _ = bench.advance(by: .seconds(11))
         #expect(bench.machine.solitude == nil)
+        // A name server that fails does not confirm it, and one that begins to answer may not know all yet.
+        _ = bench.handle(.discovered([], failed: true))
+        #expect(bench.machine.solitude == .undiscovered)
+        _ = bench.handle(.nameUnknown)
+        #expect(bench.machine.solitude == .undiscovered)
+        _ = bench.advance(by: .seconds(9))
+        _ = bench.handle(.nameUnknown)
+        #expect(bench.machine.solitude == .undiscovered)
+        _ = bench.advance(by: .seconds(2))
+        #expect(bench.machine.solitude == nil)
+    }
+
+    /// Of some names it is not known whether anybody is there.
+    @Test func anAnswerThatFailedInPartIsNone() throws {
+        let bench = try GossipBench()
+        let effects = bench.handle(.discovered(seeds, failed: true))
+        #expect(effects.contains { if case .dial = $0 { true } else { false } }, "what is known is tried")
+        for id: ConnectionID in 1...3 { _ = bench.handle(.connection(id, .refused)) }
+        #expect(bench.machine.solitude == .searching)
+        _ = bench.advance(by: .seconds(11))
+        #expect(bench.machine.solitude == .undiscovered)
     }
 
     @Test func aFailedAnswerIsAskedForAgainSoon() throws {

@@ -19,7 +19,9 @@ import Testing
             let key = try #require((0..<1_000).first { placement.owner(of: Slot(hash: caches[0].core.hash($0.keyBytes))) == ghost })
             try await caches[0].set(key, "v")
             try await eventually("both have a copy") { caches.allSatisfy { $0.peek(key) == "v" } }
+            let ids = peers.map(\.core.me) + [ghost]
             for peer in peers {
+                peer.core.directory.follow(ids, nowNanoseconds: ClusterClock.monotonicNanoseconds)
                 peer.core.table.publish(Routing(placement: placement, me: peer.core.me, view: peer.core.table.routing.view))
             }
             try await body(peers, caches, key)
@@ -45,11 +47,12 @@ import Testing
 
     @Test func theDirectoryKnowsSinceWhenAPeerIsLost() {
         let directory = ConnectionDirectory()
-        #expect(directory.lostSince(ghost, nowNanoseconds: 5) == 5)
-        #expect(directory.lostSince(ghost, nowNanoseconds: 9) == 5)
-        directory.forgetLost(except: [ghost])
-        #expect(directory.lostSince(ghost, nowNanoseconds: 10) == 5)
-        directory.forgetLost(except: [])
-        #expect(directory.lostSince(ghost, nowNanoseconds: 11) == 11)
+        #expect(directory.lostSince(ghost) == nil, "it is no member")
+        for now: Int64 in [5, 9] {
+            directory.follow([ghost], nowNanoseconds: now)
+            #expect(directory.lostSince(ghost) == 5)
+        }
+        directory.follow([], nowNanoseconds: 10)
+        #expect(directory.lostSince(ghost) == nil)
     }
 }

@@ -38,18 +38,21 @@ import Testing
     @Test(arguments: [1, 2]) func whatComesTooLateIsNotDone(ackedBy acks: Int) async throws {
         try await withOwner(ackedBy: acks) { owner, cache, key in
             try await cache.set(key, "old")
-            let values = ["new", String(repeating: "n", count: 200_000)]
+            let values = ["new", String(repeating: "n", count: 300_000)]
             for content in try values.map(value) + [.tombstone()] {
                 let status = try await write(content, of: key, at: owner, by: cache, begun: -5_000, deadline: 2_000)
                 #expect(status == .tooLate)
                 #expect(try await cache.get(key) == "old")
             }
+            // However long its caller would wait: for an owner that says nothing it does not.
+            let status = try await write(try value("new"), of: key, at: owner, by: cache, begun: -5_000, deadline: 60_000)
+            #expect(status == .tooLate)
         }
     }
 
     @Test(arguments: [1, 2]) func whatSomebodyWaitsForIsDone(ackedBy acks: Int) async throws {
         try await withOwner(ackedBy: acks) { owner, cache, key in
-            for (milliseconds, deadline) in [(-5_000, 60_000), (5_000, 1), (-5_000, 0)] as [(Int64, UInt32)] {
+            for (milliseconds, deadline) in [(-500, 60_000), (5_000, 1), (-5_000, 0)] as [(Int64, UInt32)] {
                 let new = "\(milliseconds) \(deadline)"
                 let status = try await write(try value(new), of: key, at: owner, by: cache, begun: milliseconds, deadline: deadline)
                 #expect(status == .ok)
@@ -57,6 +60,10 @@ import Testing
                 #expect(try await write(.tombstone(), of: key, at: owner, by: cache, begun: milliseconds, deadline: deadline) == .ok)
                 #expect(try await cache.get(key) == nil)
             }
+            // Long values take their time.
+            let long = String(repeating: "n", count: 300_000)
+            #expect(try await write(try value(long), of: key, at: owner, by: cache, begun: -5_000, deadline: 60_000) == .ok)
+            #expect(try await cache.get(key) == long)
         }
     }
 

@@ -82,13 +82,17 @@ import Testing
         let isOver = DispatchSemaphore(value: 0)
         defer { isOver.signal() }
         let targets = [(port: UInt16(1), name: "slow")] + (2...20).map { (port: UInt16($0), name: "quick") }
-        let found = try await asking(targets) {
-            try await AddressResolver.services(of: "_cache._tcp.example.org.", serverPort: $0, within: .seconds(3)) { host, port in
-                if host == "slow" { _ = isOver.wait(timeout: .now() + 30) }
-                return [PeerAddress(host: "127.0.0.1", port: port)]
+        let error = await #expect(throws: AddressResolutionError.self) {
+            try await asking(targets) {
+                try await AddressResolver.services(of: "_cache._tcp.example.org.", serverPort: $0, within: .seconds(3)) { host, port in
+                    if host == "slow" { _ = isOver.wait(timeout: .now() + 30) }
+                    return [PeerAddress(host: "127.0.0.1", port: port)]
+                }
             }
         }
-        #expect(found == (2...20).map { PeerAddress(host: "127.0.0.1", port: $0) })
+        #expect(error?.host == "slow")
+        #expect(error?.isNameUnknown == false)
+        #expect(error?.found == (2...20).map { PeerAddress(host: "127.0.0.1", port: $0) })
     }
 
     /// Discovery is asked again although the last time has no end.
