@@ -5,9 +5,9 @@ extension SimulatedReplicas {
     static func key(_ bytes: UnsafeRawBufferPointer) -> Int { Int(String(decoding: bytes, as: UTF8.self)) ?? -1 }
     static func row(_ bytes: UnsafeRawBufferPointer) -> Int { Int(String(decoding: bytes, as: UTF8.self)) ?? -1 }
 
-    private func id(_ key: Int) -> KeyID { KeyID(hash: Array("\(key)".utf8).withUnsafeBytes { secret.hash($0) }, cache: CacheIndex(0)) }
+    func id(_ key: Int) -> KeyID { KeyID(hash: Array("\(key)".utf8).withUnsafeBytes { secret.hash($0) }, cache: CacheIndex(0)) }
 
-    private func slot(_ key: Int) -> Slot { id(key).slot }
+    func slot(_ key: Int) -> Slot { id(key).slot }
 
     mutating func handle(_ event: Event) throws {
         switch event {
@@ -182,7 +182,7 @@ extension SimulatedReplicas {
     }
 
     /// A living peer has it, or something newer.
-    private func isKnown(_ key: Int, _ stamp: Stamp) -> Bool {
+    func isKnown(_ key: Int, _ stamp: Stamp) -> Bool {
         peers.indices.contains { peers[$0].isAlive && guardStamp($0, key) >= stamp }
     }
 
@@ -287,34 +287,5 @@ extension SimulatedReplicas {
         guard let operation = operations[id], peers[index].isAlive else { return }
         if row >= 0, peers[index].placement.digest == digest, apply(index, key, lease, row) == .stored { copy(index, key, lease, row) }
         send(index, operation.caller, .got(id, row: row >= 0 ? row : nil, isHit: false))
-    }
-
-    // MARK: The end
-
-    /// Everybody agrees, nothing is left to do, nothing stale is held.
-    mutating func checkEnd() {
-        guard let table = tables.last else { return }
-        for index in table.present where peers[index].isAlive {
-            let machine = peers[index].machine
-            if machine.unsettledCount + machine.owedCount + machine.dirtyCount > 0 {
-                problem =
-                    "peer \(index): \(machine.unsettledCount) slots unsettled, \(machine.owedCount) owed, \(machine.dirtyCount) dirty at the end"
-            }
-            if let broken = peers[index].store.checkInvariants() { problem = "peer \(index): \(broken)" }
-        }
-        for key in 0..<scenario.keys {
-            guard let any = table.placed.first else { return }
-            let holders = peers[any].placement.peers(of: slot(key), copies: scenario.copies)
-                .compactMap { id in peers.firstIndex { $0.id == id } }
-            let stamps = holders.map { held($0, key)?.stamp }
-            if Set(stamps.compactMap { $0 }).count > 1 { problem = "key \(key): holders \(holders) hold \(stamps)" }
-            for (holder, stamp) in zip(holders, stamps) {
-                guard let stamp, stamp < newest[key] else { continue }
-                problem = "key \(key): peer \(holder) holds \(stamp) in the end, and \(newest[key]) was confirmed"
-            }
-            // Clocks of two sides differ: the highest stamp wins.
-            guard !scenario.splits, let owner = holders.first, let row = held(owner, key)?.row, row < confirmed[key] else { continue }
-            problem = "key \(key): version \(row) is held at the end, \(confirmed[key]) was written"
-        }
     }
 }

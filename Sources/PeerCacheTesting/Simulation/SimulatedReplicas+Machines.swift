@@ -1,0 +1,114 @@
+import PeerCacheCore
+
+/// A peer's replica machine and store: a short form of what the library's `Replicator` and `RequestServer` do.
+extension SimulatedReplicas {
+    func wall(_ index: Int) -> UInt64 { 1_700_000_000_000 + UInt64(now / 1_000_000) + peers[index].offset }
+
+    func reading(_ index: Int) -> UInt64 { peers[index].clock.reading(wallMilliseconds: wall(index)) }
+
+    func tick(_ index: Int) -> Tick { Tick(milliseconds: reading(index) >> 16) }
+
+    mutating func step(_ index: Int, _ input: ReplicaMachine.Input, _ placement: Placement? = nil) {
+        var effects: [ReplicaMachine.Effect] = []
+        peers[index].machine.handle(input, now: Instant(nanoseconds: now, hlc: reading(index)), into: &effects)
+        for effect in effects {
+            switch effect {
+            case .adopt(let slot): peers[index].store.adopt(slot)
+            case .forget(let slot): peers[index].store.forget(slot)
+            case .drop(let slot, let clock):
+                let (store, now) = (peers[index].store, tick(index))
+                for bucket in BucketIndex.all(of: slot) {
+                    store.dropOutdated(bucket, below: Stamp(clock: clock, origin: 0), now: now, except: [])
+                }
+            case .release(let slot, let rank): if scenario.copies <= rank { peers[index].store.forget(slot) { _ in true } }
+            case .serve(let slot, let serving): peers[index].serving[slot.index] = serving
+            case .call, .synchronize: break
+            }
+        }
+        if let placement { peers[index].placement = placement }
+        for effect in effects {
+            guard case .call(let id, let question, let other) = effect, let to = peers.firstIndex(where: { $0.id == other }) else {
+                continue
+            }
+            switch question {
+            case .claim(let slots, let digest): send(index, to, .question(id, PageWriter.claim(slots), .claim(digest)))
+            case .missed(let slots, let digest):
+                send(index, to, .question(id, PageWriter.claim(slots, isMissed: true), .missed(digest)))
+            case .pull(let pull, let isDoubtful): send(index, to, .question(id, PageWriter.pull(pull), .pull(pull, isDoubtful)))
+            case .compare(let buckets):
+                let own = buckets.compactMap { peers[index].store.summary(of: $0, now: tick(index)) }
+                send(index, to, .question(id, PageWriter.compare(own), .compare))
+            case .repair(let bucket):
+                guard let slot = Slot(index: bucket.slot) else { continue }
+                let pull = PullRequest(slots: [slot], bucket: bucket.index % BucketIndex.perSlot, isBucketOnly: true)
+                send(index, to, .question(id, PageWriter.pull(pull), .repair(bucket)))
+            }
+        }
+    }
+
+    /// What a peer answers; nil: it refuses.
+    mutating func answer(_ index: Int, _ asker: Int, _ bytes: [UInt8], _ question: Question) -> [UInt8]? {
+        if case .missed(let digest) = question, peers[index].placement.digest == digest,
+            let slots = bytes.withUnsafeBytes({ try? PageReader.claim($0).slots })
+        {
+            step(index, .missed(slots))
+        }
+        return bytes.withUnsafeBytes { bytes in
+            switch question {
+            case .claim(let digest), .missed(let digest):
+                guard peers[index].placement.digest == digest, let slots = try? PageReader.claim(bytes).slots else { return nil }
+                let answer = peers[index].machine.answer(to: slots, of: peers[asker].id, isBlank: peers[index].store.isBlank)
+                return PageWriter.claimAnswer(answer, floors: [])
+            case .pull, .repair:
+                guard let pull = try? PageReader.pull(bytes) else { return nil }
+                return peers[index].store.page(pull, now: tick(index)) { _ in Array("c".utf8) }
+            case .compare:
+                guard let others = try? PageReader.compare(bytes) else { return nil }
+                let machine = peers[index].machine
+                return PageWriter.differences(
+                    peers[index].store.differences(from: others, now: tick(index)) { machine.isComparable($0, isVoting: false) })
+            }
+        }
+    }
+
+    mutating func answered(_ index: Int, _ id: ReplicaMachine.CallID, _ bytes: [UInt8]?, _ question: Question, from other: Int) {
+        var result = ReplicaMachine.Answer.none
+        let context = PageContext(
+            cache: { _ in CacheIndex(0) },
+            holds: { [placement = peers[index].placement, me = peers[index].id, copies = scenario.copies] _, slot in
+                placement.peers(of: slot, copies: copies).contains(me)
+            },
+            hash: { [secret] in secret.hash($1) }, accepts: { _ in true }, now: tick(index))
+        let store = peers[index].store
+        var shipped: [(Int, Stamp, Int?)] = []
+        bytes?.withUnsafeBytes { bytes in
+            switch question {
+            case .claim, .missed: if let answer = try? PageReader.claimAnswer(bytes, floor: { _, _ in }) { result = .claimed(answer) }
+            case .pull(let pull, let isDoubtful):
+                if let page = try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, context) {
+                    figures.pages += 1
+                    if page.refused > 0 || !page.deferred.isEmpty { problem = "a page with \(page)" }
+                    result = .pulled(slots: page.slots, next: page.next, bytes: page.bytes)
+                }
+            case .compare: if let buckets = try? PageReader.differences(bytes) { result = .differ(buckets) }
+            case .repair(let bucket):
+                let page = try? store.repair(bucket, with: bytes, context) { _, key, info, value in
+                    shipped.append((Self.key(key), info.stamp, info.isTombstone ? nil : Self.row(value)))
+                }
+                if let page {
+                    figures.repairs += 1
+                    result = .repaired(bytes: page.bytes)
+                }
+            }
+        }
+        for (key, stamp, row) in shipped { send(index, other, .apply(key: key, stamp, row: row)) }
+        if bytes == nil {
+            switch question {
+            case .claim, .missed: result = .disagrees
+            case .pull: result = .notHeld
+            case .compare, .repair: break
+            }
+        }
+        step(index, .answered(id, result))
+    }
+}
