@@ -15,8 +15,7 @@ extension SimulatedReplicas {
         }
         for key in 0..<scenario.keys {
             guard let any = table.placed.first else { return }
-            let holders = peers[any].placement.peers(of: slot(key), copies: scenario.copies)
-                .compactMap { id in peers.firstIndex { $0.id == id } }
+            let holders = holders(of: key, by: peers[any].placement).compactMap { id in peers.firstIndex { $0.id == id } }
             let stamps = holders.map { held($0, key)?.stamp }
             if Set(stamps.compactMap { $0 }).count > 1 { problem = "key \(key): holders \(holders) hold \(stamps)" }
             for (holder, stamp) in zip(holders, stamps) {

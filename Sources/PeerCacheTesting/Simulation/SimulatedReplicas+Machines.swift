@@ -13,15 +13,25 @@ extension SimulatedReplicas {
         peers[index].machine.handle(input, now: Instant(nanoseconds: now, hlc: reading(index)), into: &effects)
         for effect in effects {
             switch effect {
-            case .adopt(let slot): peers[index].store.adopt(slot)
-            case .forget(let slot): peers[index].store.forget(slot)
+            case .adopt(let slot):
+                peers[index].partlyHeld.remove(slot)
+                peers[index].store.adopt(slot)
+            case .forget(let slot):
+                peers[index].partlyHeld.remove(slot)
+                peers[index].store.forget(slot)
             case .drop(let slot, let clock):
                 let (store, now) = (peers[index].store, tick(index))
                 for bucket in BucketIndex.all(of: slot) {
                     store.dropOutdated(bucket, below: Stamp(clock: clock, origin: 0), now: now, except: [])
                 }
-            case .release(let slot, let rank): if scenario.copies <= rank { peers[index].store.forget(slot) { _ in true } }
-            case .serve(let slot, let serving): peers[index].serving[slot.index] = serving
+            case .release(let slot, let rank):
+                let gone = scenario.copies.indices.filter { scenario.copies[$0] <= rank }.map { CacheIndex(UInt16($0)) }
+                if gone.isEmpty { continue }
+                peers[index].partlyHeld.insert(slot)
+                peers[index].store.forget(slot) { gone.contains($0) }
+            case .serve(let slot, let serving):
+                peers[index].serving[slot.index] = serving
+                if peers[index].machine.isHolderForAll(slot) { peers[index].partlyHeld.remove(slot) }
             case .call, .synchronize: break
             }
         }
@@ -36,7 +46,12 @@ extension SimulatedReplicas {
                 send(index, to, .question(id, PageWriter.claim(slots, isMissed: true), .missed(digest)))
             case .pull(let pull, let isDoubtful): send(index, to, .question(id, PageWriter.pull(pull), .pull(pull, isDoubtful)))
             case .compare(let buckets):
-                let own = buckets.compactMap { peers[index].store.summary(of: $0, now: tick(index)) }
+                let isCompared = isCompared(index, with: to)
+                let own = buckets.compactMap { bucket in
+                    Slot(index: bucket.slot).flatMap { slot in
+                        peers[index].store.summary(of: bucket, now: tick(index)) { isCompared($0, slot) }
+                    }
+                }
                 send(index, to, .question(id, PageWriter.compare(own), .compare))
             case .repair(let bucket):
                 guard let slot = Slot(index: bucket.slot) else { continue }
@@ -59,24 +74,49 @@ extension SimulatedReplicas {
                 guard peers[index].placement.digest == digest, let slots = try? PageReader.claim(bytes).slots else { return nil }
                 let answer = peers[index].machine.answer(to: slots, of: peers[asker].id, isBlank: peers[index].store.isBlank)
                 return PageWriter.claimAnswer(answer, floors: [])
-            case .pull, .repair:
+            case .pull:
                 guard let pull = try? PageReader.pull(bytes) else { return nil }
-                return peers[index].store.page(pull, now: tick(index)) { _ in Array("c".utf8) }
+                let held = Array(pull.slots.prefix { !hasLetGoOfPart(index, of: $0, neededBy: asker) })
+                if held.isEmpty { return nil }
+                return page(index, PullRequest(slots: held, bucket: pull.bucket, isBucketOnly: pull.isBucketOnly))
+            case .repair: return (try? PageReader.pull(bytes)).flatMap { page(index, $0) }
             case .compare:
                 guard let others = try? PageReader.compare(bytes) else { return nil }
                 let machine = peers[index].machine
                 return PageWriter.differences(
-                    peers[index].store.differences(from: others, now: tick(index)) { machine.isComparable($0, isVoting: false) })
+                    peers[index].store.differences(
+                        from: others, now: tick(index), isComplete: { machine.isComparable($0, isVoting: false) },
+                        isCompared: isCompared(index, with: asker)))
             }
+        }
+    }
+
+    private func page(_ index: Int, _ pull: PullRequest) -> [UInt8]? {
+        peers[index].store.page(pull, now: tick(index)) { Array("\($0.value)".utf8) }
+    }
+
+    /// Whether the asker, earlier in the slot's list, needs more caches than this peer has kept, and another one has them.
+    private func hasLetGoOfPart(_ index: Int, of slot: Slot, neededBy asker: Int) -> Bool {
+        guard peers[index].partlyHeld.contains(slot) else { return false }
+        let list = peers[index].placement.peers(of: slot, copies: Placement.ranksMax), asker = peers[asker].id
+        guard let mine = list.firstIndex(of: peers[index].id), let theirs = list.firstIndex(of: asker), theirs < mine else { return false }
+        return list.prefix(scenario.copies.min() ?? 0).contains { id in id != asker && peers.contains { $0.id == id && $0.isAlive } }
+    }
+
+    /// Whether both peers hold the slot for a cache, as far as this one knows.
+    private func isCompared(_ index: Int, with other: Int) -> (CacheIndex, Slot) -> Bool {
+        { [placement = peers[index].placement, copies = scenario.copies, both = [peers[index].id, peers[other].id]] cache, slot in
+            let holders = placement.peers(of: slot, copies: copies[Int(cache.value)])
+            return both.allSatisfy { holders.contains($0) }
         }
     }
 
     mutating func answered(_ index: Int, _ id: ReplicaMachine.CallID, _ bytes: [UInt8]?, _ question: Question, from other: Int) {
         var result = ReplicaMachine.Answer.none
         let context = PageContext(
-            cache: { _ in CacheIndex(0) },
-            holds: { [placement = peers[index].placement, me = peers[index].id, copies = scenario.copies] _, slot in
-                placement.peers(of: slot, copies: copies).contains(me)
+            cache: { UInt16(String(decoding: $0, as: UTF8.self)).map(CacheIndex.init) },
+            holds: { [placement = peers[index].placement, me = peers[index].id, copies = scenario.copies] cache, slot in
+                placement.peers(of: slot, copies: copies[Int(cache.value)]).contains(me)
             },
             hash: { [secret] in secret.hash($1) }, accepts: { _ in true }, now: tick(index))
         let store = peers[index].store
@@ -101,7 +141,10 @@ extension SimulatedReplicas {
                 }
             }
         }
-        for (key, stamp, row) in shipped { send(index, other, .apply(key: key, stamp, row: row)) }
+        // The two may have the slot in common for other caches only.
+        for (key, stamp, row) in shipped where holders(of: key, by: peers[index].placement).contains(peers[other].id) {
+            send(index, other, .apply(key: key, stamp, row: row))
+        }
         if bytes == nil {
             switch question {
             case .claim, .missed: result = .disagrees

@@ -8,10 +8,10 @@ extension SimulatedReplicas {
         var configuration = ReplicaConfiguration()
         configuration.transferBytesPerSecond = 1 << 30
         configuration.repairCycle = .seconds(8)
-        let cache = try store.register("c")
+        for cache in scenario.copies.indices { _ = try store.register("\(cache)") }
         peers.append(
             Peer(
-                id: id, machine: ReplicaMachine(configuration, me: id), store: store, cache: cache,
+                id: id, machine: ReplicaMachine(configuration, me: id), store: store,
                 offset: UInt64.random(in: 0..<400, using: &random)))
         side.append(0)
         queue.push(.tick(peers.count - 1), at: now + 1)
@@ -32,7 +32,7 @@ extension SimulatedReplicas {
         let members = table.placed.map { PlacementMember(id: peers[$0].id) }
         guard let placement = try? Placement.build(members: members, digest: UInt64(version) + 1, ranks: 7) else { return }
         let present = table.present.filter { $0 != index && peers[$0].isAlive }.map { peers[$0].id }.sorted()
-        step(index, .placement(placement, present: present, copies: [scenario.copies]), placement)
+        step(index, .placement(placement, present: present, copies: Set(scenario.copies).sorted()), placement)
     }
 
     mutating func change() throws {

@@ -5,7 +5,10 @@ extension SimulatedReplicas {
     static func key(_ bytes: UnsafeRawBufferPointer) -> Int { Int(String(decoding: bytes, as: UTF8.self)) ?? -1 }
     static func row(_ bytes: UnsafeRawBufferPointer) -> Int { Int(String(decoding: bytes, as: UTF8.self)) ?? -1 }
 
-    func id(_ key: Int) -> KeyID { KeyID(hash: Array("\(key)".utf8).withUnsafeBytes { secret.hash($0) }, cache: CacheIndex(0)) }
+    func id(_ key: Int) -> KeyID {
+        KeyID(
+            hash: Array("\(key)".utf8).withUnsafeBytes { secret.hash($0) }, cache: CacheIndex(UInt16(key % scenario.copies.count)))
+    }
 
     func slot(_ key: Int) -> Slot { id(key).slot }
 
@@ -64,10 +67,10 @@ extension SimulatedReplicas {
         case .write(let operation, let key, let row): write(to, from, operation, key, row)
         case .fetch(let operation, let key, var fetch):
             let stamp = guardStamp(to, key)
-            if !peers[to].store.isHeld(slot(key)) {
-                (fetch.rest, fetch.best) = ([], nil)
-            } else if let entry = held(to, key), let row = entry.row {
+            if let entry = held(to, key), let row = entry.row {
                 if entry.stamp >= fetch.newest { (fetch.best, fetch.newest) = ((entry.stamp, row), entry.stamp) }
+            } else if !isHeld(to, key) {
+                (fetch.rest, fetch.best) = ([], nil)
             } else if stamp > fetch.newest {
                 (fetch.best, fetch.newest) = (nil, stamp)
             }
@@ -201,6 +204,16 @@ extension SimulatedReplicas {
         peers[index].placement.owner(of: slot(key)) == peers[index].id && peers[index].serving[slot(key).index] != .claiming
     }
 
+    func holders(of key: Int, by placement: Placement) -> [PeerID] {
+        placement.peers(of: slot(key), copies: scenario.copies[key % scenario.copies.count])
+    }
+
+    /// Whether something is known of the key's cache in its slot.
+    private func isHeld(_ index: Int, _ key: Int) -> Bool {
+        guard peers[index].partlyHeld.contains(slot(key)) else { return peers[index].store.isHeld(slot(key)) }
+        return holders(of: key, by: peers[index].placement).contains(peers[index].id)
+    }
+
     func held(_ index: Int, _ key: Int) -> (stamp: Stamp, row: Int?)? {
         var found: (Stamp, Int?)?
         let bytes = Array("\(key)".utf8)
@@ -245,7 +258,7 @@ extension SimulatedReplicas {
     }
 
     private mutating func copy(_ index: Int, _ key: Int, _ stamp: Stamp, _ row: Int?) {
-        for holder in peers[index].placement.peers(of: slot(key), copies: scenario.copies) where holder != peers[index].id {
+        for holder in holders(of: key, by: peers[index].placement) where holder != peers[index].id {
             if let other = peers.firstIndex(where: { $0.id == holder }) { send(index, other, .apply(key: key, stamp, row: row)) }
         }
     }

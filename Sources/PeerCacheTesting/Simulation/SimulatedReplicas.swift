@@ -1,13 +1,14 @@
 import PeerCacheCore
 
-/// Peers with real stores, replica machines and the wire codec on virtual time, and one cache: joins, leaves and crashes while keys are
+/// Peers with real stores, replica machines and the wire codec on virtual time, and fast caches: joins, leaves and crashes while keys are
 /// written and read. What callers and owners do is a short form of what the library's shell does; what is kept, fetched, merged and repaired
 /// is the library's own code. A pure function of the scenario and its seed.
 package struct SimulatedReplicas {
     package struct Scenario: Sendable {
         package var seed: UInt64
         package var peers = 3
-        package var copies = 2
+        /// Of each cache. The caches have the keys in turn.
+        package var copies = [2]
         package var keys = 24
         /// Operations one after another, a few milliseconds apart.
         package var operations = 2_000
@@ -31,12 +32,12 @@ package struct SimulatedReplicas {
         /// A scenario in which the seed decides everything.
         package init(mixed seed: UInt64) {
             self.init(seed: seed)
-            copies = 1 + Int(seed % 3)
+            copies = [1 + Int(seed % 3)]
             isGated = seed % 2 == 0
-            crashes = seed % 5 == 0 && copies > 1
+            crashes = seed % 5 == 0 && copies != [1]
             splits = seed % 7 == 3
             losses = seed % 11 < 4 ? 10 : 0
-            silentLosses = seed % 13 == 5 && copies > 1 ? 20 : 0
+            silentLosses = seed % 13 == 5 && copies != [1] ? 20 : 0
             slowAnswers = seed % 17 == 6 ? 100 : 0
         }
     }
@@ -61,7 +62,8 @@ package struct SimulatedReplicas {
         var id: PeerID
         var machine: ReplicaMachine
         var store: ByteStore
-        var cache: CacheIndex
+        /// What caches of few copies had in these slots has been let go, while they are held for others.
+        var partlyHeld = SlotSet()
         var clock = HybridLogicalClock()
         /// Milliseconds that its wall clock is ahead.
         var offset: UInt64
