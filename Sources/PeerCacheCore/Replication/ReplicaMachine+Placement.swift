@@ -24,9 +24,9 @@ extension ReplicaMachine {
         let mine = (before.index(of: me), next.index(of: me))
         // Whoever meets others for the first time has owned everything on its own, and so may they; or who was on another side meanwhile. Who
         // has started with others and meets its elders now has found what they hold under another placement.
+        let meetsElders = meetsElders(before, next)
         let meets =
-            (before.members.count <= 1 && next.members.count > 1) || vanished.contains { next.index(of: $0) != nil }
-            || meetsElders(before, next)
+            (before.members.count <= 1 && next.members.count > 1) || vanished.contains { next.index(of: $0) != nil } || meetsElders
         noteVanished(before, next, present)
         let isAlone = present.isEmpty
         var claimed = SlotSet(), restarted = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
@@ -89,12 +89,15 @@ extension ReplicaMachine {
         beginClaim(claimed, &effects)
     }
 
-    private func meetsElders(_ before: Placement, _ next: Placement) -> Bool {
+    /// Who has been with elders of these has what they held: a newcomer that found others later than this peer asks, whoever began first.
+    private mutating func meetsElders(_ before: Placement, _ next: Placement) -> Bool {
+        let eldest = eldest ?? .max
+        self.eldest = next.members.reduce(eldest) { min($0, $1.started) }
         // Not for ever, or a newcomer with a wrong clock could cast doubt on what all have.
         guard let mine = next.index(of: me), let started = next.members.dropFirst(mine).first?.started,
             (now.hlc >> 16) - min(started >> 16, now.hlc >> 16) < UInt64(configuration.youngFor.millisecondsRoundedUp)
         else { return false }
-        return next.members.contains { $0.started > 0 && $0.started < started && before.index(of: $0.id) == nil }
+        return next.members.contains { $0.started > 0 && $0.started < min(started, eldest) && before.index(of: $0.id) == nil }
     }
 
     /// Members that went without leaving may be back, with what was written where they were.

@@ -32,6 +32,8 @@ package struct ReplicaMachine: Sendable {
     /// Slots of which this peer was the last owner, as far as it knows.
     var owned: [Ownership] = []
 
+    /// When the first of all started that this peer has been with; nil: of none.
+    var eldest: UInt64?
     /// Members that went without leaving, the latest last: they may live on the other side of a division.
     var vanished: [PeerID] = []
     static let vanishedMax = 1_024

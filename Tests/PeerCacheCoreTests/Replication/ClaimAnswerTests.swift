@@ -198,6 +198,29 @@ extension ReplicaMachineTests {
         #expect(bench.pullAll() == [third: mine])
     }
 
+    /// Another newcomer that began earlier and found the others later has nothing that those had not: it asks this peer, which doubts nothing.
+    /// Those have let go.
+    @Test func whoHasBeenWithEldersDoubtsNothingForANewcomer() throws {
+        let fourth = PeerID(high: 4, low: 4)
+        func placement(_ peers: [PeerID], digest: UInt64) throws -> Placement {
+            let started: [PeerID: UInt64] = [me: 10, other: 5, third: 9, fourth: 11]
+            let members = peers.map { PlacementMember(id: $0, started: started[$0] ?? 0) }
+            return try Placement.build(members: members, digest: digest, ranks: 7)
+        }
+        for hasLeft in [false, true] {
+            var bench = Bench(me)
+            bench.handle(.placement(try placement([me, other, fourth], digest: 1), present: [other, fourth], copies: [1]))
+            bench.sayNothing()
+            if hasLeft { bench.handle(.placement(try placement([me, fourth], digest: 2), present: [fourth], copies: [1])) }
+            bench.sayNothing()
+            #expect(bench.machine.unsettledCount == 0)
+            let next = try placement(hasLeft ? [me, fourth, third] : [me, other, fourth, third], digest: 3), mine = slots(of: me, next)
+            bench.handle(.placement(next, present: next.members.map(\.id).filter { $0 != me }, copies: [1]))
+            let kept = bench.machine.answer(to: mine, of: third, isBlank: { _ in false }).complete
+            #expect(kept.count > 0 && kept == mine)
+        }
+    }
+
     /// A copy that answers late has nothing that the last owner had not.
     @Test func aCopyThatAnswersLateCastsNoDoubt() throws {
         var bench = Bench(me)
