@@ -52,9 +52,14 @@ extension PeerCore {
     private func pageContext(_ scheme: QuorumScheme?) -> PageContext {
         let routing = table.routing
         let caches = Dictionary(caches.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })  // looked up, never iterated
+        // After the routing: what that takes from this peer is kept already.
+        let kept = scheme == nil ? replicator.keptForOthers : SlotSet()
         return PageContext(
             cache: { self.cache(named: $0)?.index },
-            holds: { index, slot in caches[index].map { routing.isHolder(slot, copies: $0.options.copies) } ?? false },
+            holds: { index, slot in
+                guard let cache = caches[index] else { return false }
+                return routing.isHolder(slot, copies: cache.options.copies) || (cache.scheme == nil && kept.contains(slot))
+            },
             isConcerned: { caches[$0]?.scheme == scheme },
             hash: { index, key in caches[index]?.secret.hash(key) ?? 0 },
             accepts: { self.clock.accepts($0) }, now: clock.tick(), dropsUnknown: scheme != nil)

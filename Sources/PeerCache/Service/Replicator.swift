@@ -47,6 +47,9 @@ final class Replicator: Sendable {
 
     func isComparable(_ slot: Slot, isVoting: Bool) -> Bool { state.withLock { $0.machine.isComparable(slot, isVoting: isVoting) } }
 
+    /// Slots of which also caches that have lost this peer are taken in.
+    var keptForOthers: SlotSet { state.withLock { $0.machine.keptForOthers } }
+
     /// Who may have what is not held here.
     func holders(of slot: Slot) -> [PeerID] { state.withLock { $0.machine.holders(of: slot) } }
 

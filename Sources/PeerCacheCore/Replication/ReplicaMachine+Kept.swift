@@ -8,6 +8,9 @@ extension ReplicaMachine {
         var slots = SlotSet()
     }
 
+    /// Slots that are kept for others. What is still fetched of them is taken in for all caches: their new owners are told that all is here.
+    package var keptForOthers: SlotSet { kept.reduce(into: unneeded) { $0.formUnion($1.slots) } }
+
     /// The slot is held again: nothing is given away.
     mutating func release(_ slot: Slot) {
         for position in kept.indices { kept[position].slots.remove(slot) }

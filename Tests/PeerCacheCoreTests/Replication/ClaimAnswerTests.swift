@@ -221,6 +221,28 @@ extension ReplicaMachineTests {
         }
     }
 
+    /// A slot that goes on before it has come whole is kept for the next owner, and taken in for caches that have lost this peer, too: it says
+    /// that all is here.
+    @Test func whatIsLostWhileItComesIsKeptForAllCaches() throws {
+        let fourth = PeerID(high: 4, low: 4)
+        let three = try placement([me, other, third], digest: 1), four = try placement([me, other, third, fourth], digest: 2)
+        let passedOn = SlotSet(
+            slots(of: me, three).slots.filter { four.owner(of: $0) == fourth && four.peers(of: $0, copies: 3).contains(me) })
+        #expect(passedOn.count > 0)
+        var bench = Bench(me)
+        bench.handle(.placement(three, present: [other, third], copies: [1, 3]))
+        #expect(bench.machine.keptForOthers.isEmpty)
+        bench.handle(.placement(four, present: [other, third, fourth], copies: [1, 3]))
+        #expect(bench.machine.keptForOthers.intersection(passedOn) == passedOn)
+        for call in bench.takeCalls() {
+            bench.handle(.answered(call.id, .claimed(call.peer == other ? ClaimAnswer(complete: passedOn) : ClaimAnswer())))
+        }
+        #expect(bench.pullAll()[other]?.intersection(passedOn) == passedOn)
+        let answer = bench.machine.answer(to: passedOn, of: fourth, isBlank: { _ in false })
+        #expect(answer.complete == passedOn && answer.partial.isEmpty)
+        #expect(bench.machine.keptForOthers.intersection(passedOn) == passedOn)
+    }
+
     /// A copy that answers late has nothing that the last owner had not.
     @Test func aCopyThatAnswersLateCastsNoDoubt() throws {
         var bench = Bench(me)
