@@ -3,8 +3,9 @@ internal import PeerCacheTesting
 /// One simulated history of a cache: short ones of strict caches, which must be linearizable, and deploys of fast caches. See
 /// `SimulatedQuorum` and `SimulatedReplicas`.
 public struct HistoryRun: Sendable {
-    /// Names of all profiles; `long` is a deploy of 2,000 operations.
-    public static var profiles: [String] { strict + ["fast", "long"] }
+    /// Names of all profiles; `long` is a deploy of 2,000 operations, and in `surge` several peers come and go at once, which have several
+    /// caches.
+    public static var profiles: [String] { strict + ["fast", "long", "surge"] }
     /// Names of the mistakes that strict histories can make, to see that they are found.
     public static var mutants: [String] { QuorumScenario.Mutant.allCases.map(\.rawValue) }
 
@@ -27,7 +28,8 @@ public struct HistoryRun: Sendable {
 
     /// The profile of a seed when none is named: the strict ones in turn, and now and then one of the others, which take 200 times as long.
     public static func profile(of seed: UInt64) -> String {
-        // Primes: what a scenario takes from the seed stays free.
+        // Primes: what a scenario takes from the seed stays free. Surges take seconds each.
+        if seed % 787 == 0 { return "surge" }
         if seed % 197 == 0 { return "fast" }
         return seed % 199 == 0 ? "long" : strict[Int(seed % UInt64(strict.count))]
     }
@@ -36,8 +38,8 @@ public struct HistoryRun: Sendable {
     ///   - profile: one of ``profiles``; others are run as `mixed`.
     ///   - mutant: one of ``mutants``, for strict profiles.
     public init(seed: UInt64, profile: String, mutant: String? = nil, shared: Shared, trace: ((String) -> Void)? = nil) throws {
-        if profile == "fast" || profile == "long" {
-            var scenario = SimulatedReplicas.Scenario(mixed: seed)
+        if !Self.strict.contains(profile) {
+            var scenario = profile == "surge" ? SimulatedReplicas.Scenario(surge: seed) : .init(mixed: seed)
             if profile == "fast" {
                 (scenario.operations, scenario.changesEvery) = (300, 50..<400)
                 // An owner that loses its sources in one division after another forgets what it took in meanwhile.
@@ -51,7 +53,8 @@ public struct HistoryRun: Sendable {
             counters = [
                 ("fast hits", figures.hits), ("fast loads", figures.loads), ("hits at former owners", figures.warm),
                 ("joins", figures.joins), ("leaves", figures.leaves), ("fast crashes", figures.crashes), ("fast splits", figures.splits),
-                ("fast losses", figures.losses), ("repairs", figures.repairs),
+                ("fast losses", figures.losses), ("repairs", figures.repairs), ("moves in surges", figures.surges),
+                ("newcomers apart", figures.apart), ("checks of all copies", figures.checks),
             ]
             return
         }

@@ -2,9 +2,40 @@ import PeerCacheCore
 
 /// What has to hold in the end.
 extension SimulatedReplicas {
+    /// Nothing is under way: all holders have what was confirmed. What one lacks is mended later, by comparing; if the others leave first, it
+    /// is lost.
+    mutating func checkCopies() {
+        guard scenario.keepsAll, let table, problem == nil else { return }
+        figures.checks += 1
+        for key in newest.indices where newest[key] > .zero && now - confirmedAt[key] > Self.copiesTake {
+            for holder in holders(of: key, by: table.placement).compactMap({ id in peers.firstIndex { $0.id == id } }) {
+                let stamp = held(holder, key)?.stamp ?? .zero
+                if stamp >= newest[key] { continue }
+                problem =
+                    "key \(key), \(scenario.copies[key % scenario.copies.count]) copies: peer \(holder) holds \(stamp), and \(newest[key]) was "
+                    + "confirmed, at \(now / 1_000_000) ms"
+            }
+        }
+    }
+
+    /// Nanoseconds after which a copy has come, or is known to be missed.
+    private static let copiesTake: Int64 = 10_000_000
+
+    /// Every slot has its copies, for each cache.
+    private func isHeldByAll(_ table: Table) -> Bool {
+        let indices = table.placement.members.map { member in peers.firstIndex { $0.id == member.id } ?? 0 }
+        let (fewest, most) = (scenario.copies.min() ?? 0, scenario.copies.max() ?? 0)
+        return (0..<Slot.count).compactMap(Slot.init(index:)).allSatisfy { slot in
+            table.placement.peerIndices(of: slot, copies: most).enumerated().allSatisfy { rank, member in
+                let index = indices[Int(member)]
+                return peers[index].store.isHeld(slot) && (rank >= fewest || !peers[index].partlyHeld.contains(slot))
+            }
+        }
+    }
+
     /// Everybody agrees, nothing is left to do, nothing stale is held.
     mutating func checkEnd() {
-        guard let table = tables.last else { return }
+        guard let table else { return }
         for index in table.present where peers[index].isAlive {
             let machine = peers[index].machine
             if machine.unsettledCount + machine.owedCount + machine.dirtyCount > 0 {
@@ -13,6 +44,8 @@ extension SimulatedReplicas {
             }
             if let broken = peers[index].store.checkInvariants() { problem = "peer \(index): \(broken)" }
         }
+        if scenario.surges, problem == nil, !isHeldByAll(table) { problem = "a slot has not all its copies" }
+        checkCopies()
         for key in 0..<scenario.keys {
             guard let any = table.placed.first else { return }
             let holders = holders(of: key, by: peers[any].placement).compactMap { id in peers.firstIndex { $0.id == id } }

@@ -12,6 +12,7 @@ extension SimulatedReplicas {
         var effects: [ReplicaMachine.Effect] = []
         peers[index].machine.handle(input, now: Instant(nanoseconds: now, hlc: reading(index)), into: &effects)
         for effect in effects {
+            if trace != nil { traceChange(index, effect) }
             switch effect {
             case .adopt(let slot):
                 peers[index].partlyHeld.remove(slot)
@@ -31,7 +32,8 @@ extension SimulatedReplicas {
                 peers[index].store.forget(slot) { gone.contains($0) }
             case .serve(let slot, let serving):
                 peers[index].serving[slot.index] = serving
-                if peers[index].machine.isHolderForAll(slot) { peers[index].partlyHeld.remove(slot) }
+                guard peers[index].partlyHeld.contains(slot), peers[index].machine.isHolderForAll(slot) else { continue }
+                peers[index].partlyHeld.remove(slot)
             case .call, .synchronize: break
             }
         }
@@ -73,6 +75,8 @@ extension SimulatedReplicas {
             case .claim(let digest), .missed(let digest):
                 guard peers[index].placement.digest == digest, let slots = try? PageReader.claim(bytes).slots else { return nil }
                 let answer = peers[index].machine.answer(to: slots, of: peers[asker].id, isBlank: peers[index].store.isBlank)
+                trace(index, "says to \(asker) that all is here of", of: answer.complete)
+                trace(index, "says to \(asker) that a part is here of", of: answer.partial)
                 return PageWriter.claimAnswer(answer, floors: [])
             case .pull:
                 guard let pull = try? PageReader.pull(bytes) else { return nil }
@@ -113,10 +117,11 @@ extension SimulatedReplicas {
 
     mutating func answered(_ index: Int, _ id: ReplicaMachine.CallID, _ bytes: [UInt8]?, _ question: Question, from other: Int) {
         var result = ReplicaMachine.Answer.none
+        let kept = peers[index].machine.keptForOthers
         let context = PageContext(
             cache: { UInt16(String(decoding: $0, as: UTF8.self)).map(CacheIndex.init) },
             holds: { [placement = peers[index].placement, me = peers[index].id, copies = scenario.copies] cache, slot in
-                placement.peers(of: slot, copies: copies[Int(cache.value)]).contains(me)
+                kept.contains(slot) || placement.peers(of: slot, copies: copies[Int(cache.value)]).contains(me)
             },
             hash: { [secret] in secret.hash($1) }, accepts: { _ in true }, now: tick(index))
         let store = peers[index].store
@@ -129,6 +134,7 @@ extension SimulatedReplicas {
                     figures.pages += 1
                     if page.refused > 0 || !page.deferred.isEmpty { problem = "a page with \(page)" }
                     result = .pulled(slots: page.slots, next: page.next, bytes: page.bytes)
+                    trace(index, "has from \(other) the slots of", of: SlotSet(pull.slots.prefix(page.slots)))
                 }
             case .compare: if let buckets = try? PageReader.differences(bytes) { result = .differ(buckets) }
             case .repair(let bucket):
@@ -153,5 +159,23 @@ extension SimulatedReplicas {
             }
         }
         step(index, .answered(id, result))
+    }
+
+    // MARK: What is traced
+
+    private func trace(_ index: Int, _ text: String, of slots: SlotSet) {
+        guard let trace else { return }
+        for key in 0..<scenario.keys where slots.contains(slot(key)) { trace("\(now / 1_000_000) peer \(index) \(text) key \(key).") }
+    }
+
+    private func traceChange(_ index: Int, _ effect: ReplicaMachine.Effect) {
+        switch effect {
+        case .adopt(let slot): trace(index, "adopts the slot of", of: SlotSet([slot]))
+        case .forget(let slot): trace(index, "forgets the slot of", of: SlotSet([slot]))
+        case .drop(let slot, let clock): trace(index, "drops what is older than \(clock) of", of: SlotSet([slot]))
+        case .release(let slot, let rank): trace(index, "lets go of caches of up to \(rank) copies in the slot of", of: SlotSet([slot]))
+        case .serve(let slot, let serving): trace(index, "is \(serving) for the slot of", of: SlotSet([slot]))
+        case .call, .synchronize: break
+        }
     }
 }

@@ -24,6 +24,9 @@ extension SimulatedReplicas {
         case .noAnswer(let index, let id): if peers[index].isAlive { step(index, .answered(id, .none)) }
         case .operate: operate()
         case .change: try change()
+        case .start(let count): try start(count)
+        case .meet(let group): meet(group)
+        case .leave(let index): leave(index)
         case .returned(let index): if peers[index].isAlive { step(index, .returned) }
         case .loaded(let index, let operation, let key, let lease, let row, let digest):
             loaded(index, operation, key, lease, row, digest)
@@ -114,22 +117,24 @@ extension SimulatedReplicas {
     private mutating func operate() {
         guard started < scenario.operations else { return }
         started += 1
-        queue.push(.operate, at: now + Int64.random(in: 500_000..<8_000_000, using: &random))
-        let key = Int.random(in: 0..<scenario.keys, using: &random)
+        let isFilling = scenario.isFilled && started <= scenario.keys
+        let every = scenario.operationsEvery
+        queue.push(.operate, at: now + Int64.random(in: every.lowerBound * 1_000..<every.upperBound * 1_000, using: &random))
+        let key = isFilling ? started - 1 : Int.random(in: 0..<scenario.keys, using: &random)
         // With two sides there are two tables: whoever is in its own.
-        let placed = scenario.splits ? Array(peers.indices) : tables.last?.placed ?? []
+        let placed = scenario.splits ? Array(peers.indices) : table?.placed ?? []
         let callers = placed.filter { index in
-            guard peers[index].isAlive, peers[index].version >= 0 else { return false }
+            guard peers[index].isAlive, peers[index].version >= 0, !isApart(index) else { return false }
             return !scenario.splits || tables[peers[index].version].placed.contains(index)
         }
         guard let caller = callers.randomElement(using: &random) else { return }
-        let isRead = isBeingWritten[key] || Int.random(in: 0..<4, using: &random) > 0
+        let isRead = isBeingWritten[key] || (!isFilling && Int.random(in: 0..<4, using: &random) > 0)
         lastOperation += 1
         var operation = Operation(key: key, caller: caller, isRead: isRead, floor: confirmed[key])
         if !isRead {
             // First the data source, then the cache, as users are told to.
             isBeingWritten[key] = true
-            let exists = Int.random(in: 0..<3, using: &random) > 0
+            let exists = isFilling || Int.random(in: 0..<3, using: &random) > 0
             rows[key] = (rows[key].version + 1, exists)
             operation.row = exists ? rows[key].version : nil
             operation.floor = rows[key].version
@@ -168,7 +173,7 @@ extension SimulatedReplicas {
     private mutating func got(_ id: OperationID, _ row: Int?, isHit: Bool) {
         guard let operation = operations.removeValue(forKey: id) else { return }
         if isHit { figures.hits += 1 } else { figures.loads += 1 }
-        if let row, row < operation.floor, !scenario.crashes, !scenario.splits, scenario.slowAnswers == 0 {
+        if let row, row < operation.floor, !scenario.isStale {
             problem =
                 "key \(operation.key): a read that began after version \(operation.floor) was written returned \(row), "
                 + (isHit ? "held" : "loaded") + ", at \(now / 1_000_000) ms"
@@ -181,6 +186,7 @@ extension SimulatedReplicas {
         isBeingWritten[operation.key] = false
         if peers[owner].hasCrashed, !isKnown(operation.key, stamp) { return }
         newest[operation.key] = max(newest[operation.key], stamp)
+        confirmedAt[operation.key] = now
         confirmed[operation.key] = max(confirmed[operation.key], operation.floor)
     }
 
@@ -201,7 +207,9 @@ extension SimulatedReplicas {
     // MARK: Owners
 
     private func isOwner(_ index: Int, _ key: Int) -> Bool {
-        peers[index].placement.owner(of: slot(key)) == peers[index].id && peers[index].serving[slot(key).index] != .claiming
+        // Groups that do not know each other both own all: a window of the contract (W4) that `split` looks at.
+        !isApart(index) && peers[index].placement.owner(of: slot(key)) == peers[index].id
+            && peers[index].serving[slot(key).index] != .claiming
     }
 
     func holders(of key: Int, by placement: Placement) -> [PeerID] {

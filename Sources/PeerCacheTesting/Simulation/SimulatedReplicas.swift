@@ -10,8 +10,10 @@ package struct SimulatedReplicas {
         /// Of each cache. The caches have the keys in turn.
         package var copies = [2]
         package var keys = 24
-        /// Operations one after another, a few milliseconds apart.
+        /// Operations one after another.
         package var operations = 2_000
+        /// Microseconds between them.
+        package var operationsEvery: Range<Int64> = 500..<8_000
         /// Whether a deploy waits until everybody is settled.
         package var isGated = true
         package var crashes = false
@@ -26,6 +28,10 @@ package struct SimulatedReplicas {
         package var slowAnswers = 0
         /// Milliseconds between changes of the members.
         package var changesEvery = 500..<4_000
+        /// Several peers come at once, some of which find each other before the others, and several leave at once.
+        package var surges = false
+        /// The first operations write each key once, before anybody comes or goes.
+        package var isFilled = false
 
         package init(seed: UInt64) { self.seed = seed }
 
@@ -40,6 +46,25 @@ package struct SimulatedReplicas {
             silentLosses = seed % 13 == 5 && copies != [1] ? 20 : 0
             slowAnswers = seed % 17 == 6 ? 100 : 0
         }
+
+        /// Caches of different copies in the same peers, which come and go several at once.
+        package init(surge seed: UInt64) {
+            self.init(seed: seed)
+            (surges, isFilled, keys, operations, operationsEvery) = (true, true, 96, 400, 500..<30_000)
+            changesEvery = 50..<400
+            peers = 3 + Int(seed % 13 / 3)
+            copies = [[1, 2], [2, 3], [1, 3], [1, 2, 3]][Int(seed % 4)]
+            isGated = seed % 3 > 0
+            crashes = seed % 5 == 0
+            losses = seed % 7 == 3 ? 10 : 0
+            slowAnswers = seed % 11 == 6 ? 100 : 0
+        }
+
+        /// Whether nothing that was confirmed may be lost. A former owner that does not answer in time has what its successor never hears of;
+        /// with losses and one change upon the other that may be.
+        var keepsAll: Bool { !isStale && silentLosses == 0 && (isGated || losses == 0) }
+        /// Whether a read may return what was written before what was confirmed: the windows of the contract (§2).
+        var isStale: Bool { crashes || splits || slowAnswers > 0 }
     }
 
     package struct Figures: Sendable {
@@ -50,10 +75,16 @@ package struct SimulatedReplicas {
         package var leaves = 0
         package var crashes = 0
         package var splits = 0
+        /// Of the joins and leaves, those that came with others.
+        package var surges = 0
+        /// Newcomers that found others later than they began.
+        package var apart = 0
         package var losses = 0
         package var pages = 0
         package var repairs = 0
         package var failures = 0
+        /// Times that all copies were looked at while nothing was under way.
+        package var checks = 0
 
         package init() {}
     }
@@ -67,6 +98,8 @@ package struct SimulatedReplicas {
         var clock = HybridLogicalClock()
         /// Milliseconds that its wall clock is ahead.
         var offset: UInt64
+        /// Its clock when it began.
+        var began: UInt64 = 0
         var placement = Placement.empty
         var version = -1
         var serving = [Serving](repeating: .open, count: Slot.count)
@@ -82,6 +115,7 @@ package struct SimulatedReplicas {
         case noAnswer(Int, ReplicaMachine.CallID)
         case operate
         case change
+        case start(Int), meet([Int]), leave(Int)
         case returned(Int)
         case loaded(Int, OperationID, key: Int, lease: Stamp, row: Int, digest: UInt64)
         case retry(OperationID)
@@ -108,6 +142,14 @@ package struct SimulatedReplicas {
 
     enum Question { case claim(UInt64), missed(UInt64), pull(PullRequest, Bool), compare, repair(BucketIndex) }
 
+    struct Table {
+        var placed: [Int]
+        var present: [Int]
+        /// Of newcomers that have not found the others.
+        var isApart: Bool
+        var placement: Placement
+    }
+
     struct Operation {
         var key: Int
         var caller: Int
@@ -130,8 +172,10 @@ package struct SimulatedReplicas {
     var queue = EventQueue<Event>()
     var now: Int64 = 0
     var peers: [Peer] = []
-    /// Member tables in their order: who is placed, who is there.
-    var tables: [(placed: [Int], present: [Int])] = []
+    /// Member tables in their order.
+    var tables: [Table] = []
+    /// Peers that are about to come or to leave.
+    var moving = 0
     var lastDelivery: [Int: Int64] = [:]  // looked up, never iterated
     var operations: [OperationID: Operation] = [:]  // looked up, never iterated
     var lastOperation = 0
@@ -145,6 +189,8 @@ package struct SimulatedReplicas {
     /// Peers of two sides hear nothing of each other.
     var side: [Int] = []
     var isSplit = false
+    /// When that was.
+    var confirmedAt: [Int64]
     var isBeingWritten: [Bool]
 
     package init(_ scenario: Scenario) throws {
@@ -153,6 +199,7 @@ package struct SimulatedReplicas {
         rows = Array(repeating: (0, true), count: scenario.keys)
         confirmed = Array(repeating: 0, count: scenario.keys)
         newest = Array(repeating: .zero, count: scenario.keys)
+        confirmedAt = Array(repeating: 0, count: scenario.keys)
         isBeingWritten = Array(repeating: false, count: scenario.keys)
         guard let secret = HashSecret((0..<HashSecret.byteCount).map { UInt8(truncatingIfNeeded: $0 &* 37) }) else {
             throw StoreError.noMemory(bytes: 0)
@@ -171,7 +218,7 @@ package struct SimulatedReplicas {
             now = time
             hash = (hash ^ UInt64(time)) &* 0x100_0000_01B3
             try handle(event)
-            if started >= scenario.operations, restUntil == .max, !isSplit, peers.allSatisfy({ $0.leavesAt == nil }) {
+            if started >= scenario.operations, restUntil == .max, !isSplit, moving == 0, peers.allSatisfy({ $0.leavesAt == nil }) {
                 restUntil = now + 20_000_000_000
             }
         }

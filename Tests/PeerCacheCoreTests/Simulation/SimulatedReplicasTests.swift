@@ -38,6 +38,14 @@ import Testing
         try expectNoProblem(scenario)
     }
 
+    /// Several peers come and go at once, with caches of different copies. Many seeds, and longer ones, take minutes in a release build:
+    /// `peercache-sim --profile surge`.
+    @Test func manyAtOnce() throws {
+        var scenario = SimulatedReplicas.Scenario(surge: 9)
+        scenario.operations = 200
+        try expectNoProblem(scenario)
+    }
+
     private func expectNoProblem(_ seed: UInt64) throws {
         var scenario = SimulatedReplicas.Scenario(mixed: seed)
         scenario.losses = 0
