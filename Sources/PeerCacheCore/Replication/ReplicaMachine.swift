@@ -143,8 +143,9 @@ package struct ReplicaMachine: Sendable {
             // It would let go of what is not here yet.
             case .complete where unheard[asker]?.contains(slot) == true: answer.partial.insert(slot)
             case .complete where hasOnlyPart(of: slot, for: asker):
+                if isBlank(slot) { break }  // of what the asker lacks, nothing is known here
                 answer.complete.insert(slot)
-                if !isBlank(slot) { answer.partial.insert(slot) }
+                answer.partial.insert(slot)
             case .complete: if wanted.contains(slot) || !isBlank(slot) { answer.complete.insert(slot) }
             }
         }

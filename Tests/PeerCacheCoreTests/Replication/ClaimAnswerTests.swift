@@ -158,6 +158,7 @@ extension ReplicaMachineTests {
         #expect(bench.machine.unsettledCount == 0)
         #expect(answer(to: other).complete == theirs)
         #expect(answer(to: other).partial == theirs, "the owner needs more than is here")
+        #expect(bench.machine.answer(to: theirs, of: other, isBlank: { _ in true }).complete.isEmpty, "or nothing is")
         let behind = SlotSet(theirs.slots.filter { three.peers(of: $0, copies: 2).contains(me) })
         #expect(answer(to: third).partial.intersection(behind).count == 0, "who comes later does not")
         // What the one has to whom that was said.
