@@ -92,7 +92,7 @@ extension ReplicaMachine {
     /// Who has been with elders of these has what they held: a newcomer that found others later than this peer asks, whoever began first.
     private mutating func meetsElders(_ before: Placement, _ next: Placement) -> Bool {
         let eldest = eldest ?? .max
-        self.eldest = next.members.reduce(eldest) { min($0, $1.started) }
+        self.eldest = next.members.reduce(eldest) { $1.started > 0 ? min($0, $1.started) : $0 }
         // Not for ever, or a newcomer with a wrong clock could cast doubt on what all have.
         guard let mine = next.index(of: me), let started = next.members.dropFirst(mine).first?.started,
             (now.hlc >> 16) - min(started >> 16, now.hlc >> 16) < UInt64(configuration.youngFor.millisecondsRoundedUp)
