@@ -120,13 +120,14 @@ package final class PeerTransport: Sendable {
                 membership?.handle(.discovered(found, failed: false))
             } catch {
                 if Task.isCancelled { return }
+                let resolution = error as? AddressResolutionError, found = resolution?.found ?? []
                 // The first time of several in a row.
                 configuration.logger.log(
-                    level: hasFailed ? .debug : .warning, "`discovery` did not find all addresses",
+                    level: hasFailed ? .debug : .warning,
+                    found.isEmpty ? "`discovery` found no addresses" : "`discovery` did not find all addresses",
                     metadata: [LogKey.error.rawValue: "\(error)"])
                 hasFailed = true
-                let error = error as? AddressResolutionError
-                membership?.handle(error?.isNameUnknown == true ? .nameUnknown : .discovered(error?.found ?? [], failed: true))
+                membership?.handle(resolution?.isNameUnknown == true ? .nameUnknown : .discovered(found, failed: true))
             }
         }
     }

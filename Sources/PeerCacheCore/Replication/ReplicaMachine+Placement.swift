@@ -55,11 +55,9 @@ extension ReplicaMachine {
             }
             if leaves || (old == 0 && new != 0), contents[index] != .absent {
                 if new >= copiesMax { stopFetching(slot) }
-                let owner = next.owner(of: slot)
-                let hadIt = owner.map { owner in before.peers(of: slot, copies: beforeCopies.last ?? 0).contains(owner) } ?? true
                 if kept.contains(where: { $0.slots.contains(slot) }) {
                     // Somebody is still to fetch it.
-                } else if next.isEmpty || (old != 0 && hadIt) {
+                } else if next.isEmpty {
                     lost.slots.insert(slot)
                 } else {
                     owed.slots.insert(slot)

@@ -147,6 +147,37 @@ extension ReplicaMachineTests {
         #expect(fetched.intersection(copied) == copied)
     }
 
+    /// A copy was let go after a moment where its owner had been a holder before, although that one still asked for all that there was.
+    @Test func aCopyIsKeptUntilItsOwnerSaysThatItHasAll() throws {
+        let fourth = PeerID(high: 4, low: 4)
+        let three = try placement([me, other, third], digest: 1), four = try placement([me, other, third, fourth], digest: 2)
+        var bench = Bench(me)
+        bench.handle(.placement(three, present: [other, third], copies: [2]))
+        bench.sayNothing()
+        #expect(bench.machine.unsettledCount == 0)
+        let lost = SlotSet(
+            slots(of: other, three).slots.filter {
+                four.owner(of: $0) == other && three.peers(of: $0, copies: 2).contains(me) && !four.peers(of: $0, copies: 2).contains(me)
+            })
+        #expect(lost.count > 0)
+        bench.handle(.placement(four, present: [other, third, fourth], copies: [2]))
+        var forgotten = SlotSet()
+        func pass(_ answer: (SlotSet) -> ClaimAnswer) {
+            for _ in 0..<400 {
+                for case .forget(let slot) in bench.effects { forgotten.insert(slot) }
+                for call in bench.takeCalls() {
+                    guard let slots = claimed(call.question), call.peer == other else { continue }
+                    bench.handle(.answered(call.id, .claimed(answer(slots))))
+                }
+                bench.handle(.tick, after: 50)
+            }
+        }
+        pass { ClaimAnswer(partial: $0) }
+        #expect(forgotten.intersection(lost).count == 0)
+        pass { ClaimAnswer(complete: $0) }
+        #expect(forgotten.intersection(lost) == lost)
+    }
+
     /// With caches of one copy and of three, the last of three holders has nothing of the former. A newcomer fetched from it, and was complete.
     @Test func whoHoldsAPartIsASourceOnlyWhereNobodyHasAll() throws {
         let three = try placement([me, other, third], digest: 1)
