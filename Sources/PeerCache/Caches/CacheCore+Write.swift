@@ -162,8 +162,8 @@ extension CacheCore {
     }
 
     /// Applies an owner's write to the own store. Nil: the slot is not held here.
-    /// - Parameter limit: of the wall clock, in milliseconds since 1970: until then its caller waits. A stamp of later would stand above what
-    ///   others have written since: a peer that stood still finds such writes in its sockets when it goes on, and its successor has
+    /// - Parameter limit: milliseconds since 1970: until then its caller waits. A stamp of later would stand above what others have written
+    ///   since: a peer that stood still finds such writes in its sockets when it goes on, and its successor has
     ///   confirmed newer ones. What stands still with its stamp has one of before.
     func storeOwned(_ key: [UInt8], _ hash: UInt64, _ content: Content, until limit: UInt64? = nil) -> OwnedWrite? {
         let (result, stamp) = key.withUnsafeBytes { key in

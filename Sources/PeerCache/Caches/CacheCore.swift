@@ -264,7 +264,7 @@ extension PeerCore {
     /// A stamp of this peer above `stamp`.
     func mint(above stamp: Stamp) -> Stamp { Stamp(clock: clock.mint(above: stamp.clock), origin: me.originTag) }
 
-    /// - Parameter limit: of the wall clock, in milliseconds since 1970: nil is returned after it. Nil: none.
+    /// - Parameter limit: milliseconds since 1970: of a later stamp nil is returned. Nil: none.
     func mint(above stamp: Stamp, until limit: UInt64?) -> Stamp? {
         guard let limit else { return mint(above: stamp) }
         return clock.mint(above: stamp.clock, until: limit).map { Stamp(clock: $0, origin: me.originTag) }

@@ -3,7 +3,7 @@ extension ReplicaMachine {
     /// Slots that this peer does not hold any more, for all or for some caches.
     struct Kept: Sendable {
         var since: Instant
-        /// The new owner did not hold them before.
+        /// There is a new owner, who is asked whether it has them.
         var isOwed: Bool
         var slots = SlotSet()
     }
@@ -63,7 +63,7 @@ extension ReplicaMachine {
 
     private static let letGoMax = 256
 
-    /// What others were to fetch after an earlier change has been written without this peer since.
+    /// What was kept while nobody held slots has been written without this peer since.
     mutating func letGoOfUnneeded() {
         for batch in kept where !batch.isOwed { unneeded.formUnion(batch.slots) }
         kept.removeAll { !$0.isOwed }
