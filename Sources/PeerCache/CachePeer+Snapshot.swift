@@ -42,7 +42,7 @@ public struct PeerSnapshot: Sendable, Hashable, Codable {
         public var coalescedWaits: UInt64
         /// Loads here because no holder answered; not stored.
         public var fallbackLoads: UInt64
-        /// Reads that failed with `.overloaded`, as `limits.loadsMax` loaders ran on this peer or 4,096 callers waited for the same.
+        /// Reads that failed with `.overloaded`, as `limits.loadsMax` loaders ran on this peer or 65,536 callers waited for the same.
         public var loadsRefused: UInt64
         /// Loads that run now and whose callers have not given up.
         public var loadsRunning: Int

@@ -202,8 +202,9 @@ extension CachePeerConfiguration {
         public var valueBytesMax = 8 * 1024 * 1024
         /// Calls to one peer that wait for an answer, 1...1,000,000; further ones fail with `.overloaded`. Default 8,192.
         public var requestsPerPeerMax = 8192
-        /// Loaders that run at a time, 1...1,000,000. Default 1,024. At most 4,096 callers wait for one load; further ones get `.overloaded`.
-        public var loadsMax = 1024
+        /// Loaders that run at a time, 1...1,000,000; reads that need a further one fail with `.overloaded`, as do those that find 65,536
+        /// callers waiting for the same load. Default 8,192: what the data source can bear is for its own pool to say.
+        public var loadsMax = 8192
         /// Observers that may be connected to this peer, 0...4,096; further ones are refused. Default 256.
         public var observersMax = 256
 

@@ -7,8 +7,11 @@ internal import PeerCacheTransport
 /// store into the outgoing frame. What may take long is done in a task: loads, acks, large values, and what asks the replicator's machines.
 final class RequestServer: PeerRequestHandler {
     let peer: PeerCore
-    /// Requests of one connection that wait for loads or acks.
-    static let waitingPerPeerMax = 4096
+    /// Requests of one connection that wait for acks, each in a task.
+    private static let tasksPerPeerMax = 4096
+
+    /// Keys of one connection's requests that wait for loads.
+    private static let waitersPerPeerMax = 65_536
 
     /// Requests of one connection that are answered in a task because they take long, not because they wait.
     private static let besidePerPeerMax = 256
@@ -19,11 +22,26 @@ final class RequestServer: PeerRequestHandler {
     }
     /// What waits on behalf of one connection.
     private struct Caller {
-        var count = 0
+        var taskCount = 0
         var besideCount = 0
+        var waiterCount = 0
         /// Loads by request and ticket, so that giving up can release them. A batch waits for many; so does an id that is used twice.
         var loads: [UInt64: [UInt64: Load]] = [:]
         var lastTicket: UInt64 = 0
+
+        mutating func enter(_ load: Load, _ request: UInt64) -> UInt64? {
+            guard waiterCount < RequestServer.waitersPerPeerMax else { return nil }
+            waiterCount += 1
+            lastTicket += 1
+            loads[request, default: [:]][lastTicket] = load
+            return lastTicket
+        }
+
+        mutating func leave(_ request: UInt64, _ ticket: UInt64) {
+            waiterCount -= 1
+            loads[request]?[ticket] = nil
+            if loads[request]?.isEmpty == true { loads[request] = nil }
+        }
     }
     private let callers = Lock<[ConnectionID: Caller]>([:])
     /// Caches of others that are unknown or different here and have been logged.
@@ -86,22 +104,13 @@ final class RequestServer: PeerRequestHandler {
         _ cache: CacheCore, _ key: [UInt8], _ hash: UInt64, guard stamp: Stamp = .zero, _ connection: PeerConnection, _ request: UInt64,
         _ answer: @escaping @Sendable (Result<LoadOutcome, any Error>) -> Void
     ) {
-        let entered = callers.withLock { callers -> UInt64? in
-            guard Self.enter(connection, &callers) else { return nil }
-            callers[connection.id]?.lastTicket += 1
-            guard let ticket = callers[connection.id]?.lastTicket else { return nil }
-            callers[connection.id]?.loads[request, default: [:]][ticket] = Load(cache: cache, waiter: 0)
-            return ticket
-        }
+        let entered = callers.withLock { $0[connection.id, default: Caller()].enter(Load(cache: cache, waiter: 0), request) }
         guard let ticket = entered else {
+            cache.counters.add(.loadsRefused)
             return answer(.failure(PeerCacheError(.overloaded, "too many requests of one peer wait")))
         }
         let waiter = cache.load(key, hash, guard: stamp) { result in
-            self.callers.withLock { callers in
-                Self.leave(connection, &callers)
-                callers[connection.id]?.loads[request]?[ticket] = nil
-                if callers[connection.id]?.loads[request]?.isEmpty == true { callers[connection.id]?.loads[request] = nil }
-            }
+            self.callers.withLock { $0[connection.id]?.leave(request, ticket) }
             answer(result)
         }
         // Gone again when the answer has come already.
@@ -168,20 +177,16 @@ final class RequestServer: PeerRequestHandler {
         body()
     }
 
-    private func enter(_ connection: PeerConnection) -> Bool { callers.withLock { Self.enter(connection, &$0) } }
-
-    private func leave(_ connection: PeerConnection) { callers.withLock { Self.leave(connection, &$0) } }
-
-    private static func enter(_ connection: PeerConnection, _ callers: inout [ConnectionID: Caller]) -> Bool {
-        guard callers[connection.id, default: Caller()].count < waitingPerPeerMax else { return false }
-        callers[connection.id, default: Caller()].count += 1
-        return true
+    private func enter(_ connection: PeerConnection) -> Bool {
+        callers.withLock { callers in
+            guard callers[connection.id, default: Caller()].taskCount < Self.tasksPerPeerMax else { return false }
+            callers[connection.id, default: Caller()].taskCount += 1
+            return true
+        }
     }
 
     /// Nobody to be found: the connection is closed.
-    private static func leave(_ connection: PeerConnection, _ callers: inout [ConnectionID: Caller]) {
-        callers[connection.id]?.count -= 1
-    }
+    private func leave(_ connection: PeerConnection) { callers.withLock { $0[connection.id]?.taskCount -= 1 } }
 }
 
 extension Duration {

@@ -45,7 +45,8 @@ package struct LoadCoalescer: Sendable {
     private struct Load: Sendable {
         let key: LoadKey
         let deadline: Instant
-        var waiters: [WaiterID]
+        /// A set: thousands may give up at once. In their order when they are resumed, as ids rise.
+        var waiters: Set<WaiterID>
     }
 
     /// The load of a key that later callers may join.
@@ -58,9 +59,9 @@ package struct LoadCoalescer: Sendable {
 
     /// - Parameters:
     ///   - timeout: a load that takes longer frees its key and fails its waiters.
-    ///   - loadsMax: running loads.
+    ///   - loadsMax: running loads. What is above is refused and not queued: loaders that read other caches would wait for each other.
     ///   - waitersMax: waiters of one load.
-    package init(timeout: Duration, loadsMax: Int = 1024, waitersMax: Int = 4096) {
+    package init(timeout: Duration, loadsMax: Int, waitersMax: Int = 65_536) {
         self.timeout = timeout
         self.loadsMax = loadsMax
         self.waitersMax = waitersMax
@@ -69,17 +70,17 @@ package struct LoadCoalescer: Sendable {
     /// Loads that run.
     package var count: Int { loads.count }
 
-    /// O(1), but O(loads) for `.tick`.
+    /// O(1), but O(loads) for `.tick` and O(n log n) for n waiters that are resumed.
     package mutating func handle(_ input: Input, now: Instant, into effects: inout [Effect]) {
         switch input {
         case .miss(let key, let waiter, let lease, let guardStamp): miss(key, waiter, lease, guardStamp, now, &effects)
         case .finished(let lease):
             // A loader that timed out reports too: its lease is unknown by then. Not an error.
             guard let load = remove(lease) else { return }
-            effects.append(.resume(load.waiters, lease: lease))
+            effects.append(.resume(load.waiters.sorted(), lease: lease))
         case .abandoned(let waiter):
             guard let lease = leases.removeValue(forKey: waiter) else { return }
-            loads[lease]?.waiters.removeAll { $0 == waiter }
+            loads[lease]?.waiters.remove(waiter)
             guard loads[lease]?.waiters.isEmpty == true else { return }
             _ = remove(lease)
             effects.append(.cancelLoader(lease: lease))
@@ -87,7 +88,7 @@ package struct LoadCoalescer: Sendable {
             // Sorted: the order must not come from the dictionary.
             for lease in loads.filter({ $0.value.deadline <= now }).keys.sorted() {
                 guard let load = remove(lease) else { continue }
-                effects.append(.timeOut(load.waiters, lease: lease))
+                effects.append(.timeOut(load.waiters.sorted(), lease: lease))
             }
         }
     }
@@ -97,7 +98,7 @@ package struct LoadCoalescer: Sendable {
     ) {
         if let running = newest[key], running > guardStamp, let waiting = loads[running]?.waiters.count {
             guard waiting < waitersMax else { return effects.append(.refuse(waiter)) }
-            loads[running]?.waiters.append(waiter)
+            loads[running]?.waiters.insert(waiter)
             leases[waiter] = running
             return
         }

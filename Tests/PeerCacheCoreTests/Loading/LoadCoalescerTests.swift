@@ -42,6 +42,20 @@ import Testing
         #expect(effects == [.startLoader(key, lease: stamp(7)), .resume([2], lease: stamp(7))])
     }
 
+    @Test mutating func waitersAreResumedInTheirOrder() {
+        var coalescer = LoadCoalescer(timeout: .seconds(5), loadsMax: 1)
+        for waiter in 1...1000 {
+            coalescer.handle(
+                .miss(key, waiter: WaiterID(waiter), lease: stamp(7), guard: .zero), now: .zero, into: &effects)
+        }
+        for waiter in 1...1000 where waiter % 3 != 0 {
+            coalescer.handle(.abandoned(waiter: WaiterID(waiter)), now: .zero, into: &effects)
+        }
+        coalescer.handle(.finished(lease: stamp(7)), now: .zero, into: &effects)
+        let left = (1...1000).filter { $0 % 3 == 0 }.map(WaiterID.init)
+        #expect(effects == [.startLoader(key, lease: stamp(7)), .resume(left, lease: stamp(7))])
+    }
+
     @Test mutating func lastWaiterGoneCancelsTheLoad() {
         miss(1, lease: 7)
         coalescer.handle(.abandoned(waiter: 1), now: .zero, into: &effects)

@@ -64,6 +64,33 @@ import Testing
         #expect(loads.withLock { $0.old } == keys.count && loads.withLock { $0.new } == keys.count)
     }
 
+    /// What a deploy or a popular page brings: none of the callers is refused, wherever the key lives.
+    @Test func aHerdOfColdReadsWaitsForItsLoads() async throws {
+        let loads = Lock<[CheckedContinuation<Void, Never>]>([])
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { peer in
+                peer.cache("c", key: Int.self, value: Int.self, options: options) { id in
+                    await withCheckedContinuation { continuation in loads.withLock { $0.append(continuation) } }
+                    return id
+                }
+            }
+            try await withThrowingTaskGroup(of: Bool.self) { group in
+                let callers = 5000
+                for caller in 0..<callers {
+                    for cache in caches { group.addTask { try await cache.get(-1) == -1 } }
+                    if caller < callers / 2 { group.addTask { try await caches[0].get(caller) == caller } }
+                }
+                try await eventually("everybody waits") {
+                    loads.withLock { $0.count } == callers / 2 + 1
+                        && peers.reduce(0) { $0 + ($1.snapshot().caches["c"]?.coalescedWaits ?? 0) } == UInt64(callers * 2 - 1)
+                }
+                for load in loads.withLock({ $0 }) { load.resume() }
+                for try await isRight in group { #expect(isRight) }
+            }
+            #expect(loads.withLock { $0.count } == 2501)
+        }
+    }
+
     @Test func aLoadAfterARemovalHasALeaseOfItsOwnAndIsStored() async throws {
         try await withCluster(of: 2) { peers in
             let loads = Lock(0)
