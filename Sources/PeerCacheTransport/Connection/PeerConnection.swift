@@ -69,7 +69,8 @@ package struct PeerResponse: Sendable {
 package struct ConnectionLimits: Sendable {
     /// Calls of this side without an answer yet; beyond it calls fail with `overloaded`.
     package var requestsMax = 8192
-    /// Bytes that wait for the socket; beyond it calls fail with `overloaded`, and answers close the connection.
+    /// Bytes that wait for the socket, and bytes of large values that wait for their turn: each of the two. Beyond it calls fail with
+    /// `overloaded`; so do large answers, and small ones close the connection.
     package var outboundBytesMax = 16 * 1024 * 1024
     /// A connection that could not send anything for this long is closed.
     package var stalledMax: Duration = .seconds(5)
@@ -195,7 +196,7 @@ package final class PeerConnection: Sendable {
             await withUnsafeContinuation { (continuation: UnsafeContinuation<Answer, Never>) in
                 let (refusal, schedules): (PeerCallError?, Bool) = state.withLock { state in
                     guard !state.isClosed, state.ending.deadline == nil else { return (.unreachable, false) }
-                    guard hasRoom(state),
+                    guard hasRoom(state, for: large),
                         let id = state.table.insert(
                             .task(continuation), nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
                     else { return (.overloaded, false) }
@@ -220,7 +221,7 @@ package final class PeerConnection: Sendable {
     ) {
         let (refusal, schedules): (PeerCallError?, Bool) = state.withLock { state in
             guard !state.isClosed, state.ending.deadline == nil else { return (.unreachable, false) }
-            guard hasRoom(state),
+            guard hasRoom(state, for: large),
                 let id = state.table.insert(
                     .callback(completion), nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
             else { return (.overloaded, false) }
@@ -237,7 +238,7 @@ package final class PeerConnection: Sendable {
     @discardableResult
     package func post(large: ByteBuffer? = nil, _ encode: (UInt64, inout OutboundFrames) -> Void) -> Bool {
         let (sent, schedules): (Bool, Bool) = state.withLock { state in
-            guard !state.isClosed, hasRoom(state) else { return (false, false) }
+            guard !state.isClosed, hasRoom(state, for: large) else { return (false, false) }
             // Chunks need an id of their own; nobody waits under it.
             var id: UInt64 = 0
             if let large {
@@ -268,14 +269,14 @@ package final class PeerConnection: Sendable {
     package func respond(_ response: WireResponse, large: ByteBuffer? = nil) {
         let (overflows, schedules): (Bool, Bool) = state.withLock { state in
             guard !state.isClosed else { return (false, false) }
-            guard hasRoom(state) else {
-                // Many large answers at once are no offence: the caller is told to come again. Not reading them is one.
-                guard state.stalledSince == nil, state.frames.byteCount < limits.outboundBytesMax else { return (true, false) }
+            guard hasRoom(state) else { return (true, false) }
+            if hasRoom(state, for: large) {
+                state.frames.append(response)
+                if let large { enqueue(large, id: response.id, isResponse: true, &state) }
+            } else {
+                // Many large answers at once are no offence: the caller is told to come again.
                 state.frames.append(WireResponse(id: response.id, status: .overloaded))
-                return (false, beginFlush(&state))
             }
-            state.frames.append(response)
-            if let large { enqueue(large, id: response.id, isResponse: true, &state) }
             return (false, beginFlush(&state))
         }
         // Not at once: the caller may hold a lock of the store, and closing calls everybody who waits.
@@ -402,7 +403,9 @@ package final class PeerConnection: Sendable {
         waiter?.resume(returning: .failure(.cancelled))
     }
 
-    private func hasRoom(_ state: borrowing State) -> Bool {
-        state.frames.byteCount + state.largeBytes + state.gossip.byteCount < limits.outboundBytesMax
+    /// Large values have a bound of their own, as small items and gossip do not wait behind them.
+    private func hasRoom(_ state: borrowing State, for large: ByteBuffer? = nil) -> Bool {
+        state.frames.byteCount + state.gossip.byteCount < limits.outboundBytesMax
+            && (large == nil || state.largeBytes < limits.outboundBytesMax)
     }
 }

@@ -46,6 +46,26 @@ import WireSamples
         }
     }
 
+    /// Large values take no room from what passes between them.
+    @Test func largeValuesLeaveRoomForTheSmall() async throws {
+        try await TransportBench.run(limits: { ($0.outboundBytesMax, $0.stalledMax) = (4 << 20, .seconds(1000)) }) { bench in
+            let (peer, connection) = try await bench.peer(id, windowBytes: 64 << 10)
+            // What is over the bound is refused, however much has left already.
+            var isFull = false
+            for _ in 0..<12 where !isFull {
+                isFull = !connection.post(large: ByteBuffer(repeating: 1, count: 1 << 20)) { id, frames in
+                    var request = WireRequest(kind: .apply, cache: UnsafeRawBufferPointer(start: nil, count: 0))
+                    (request.id, request.chunkedBytes) = (id, 1 << 20)
+                    frames.append(request)
+                }
+            }
+            #expect(isFull)
+            send(1, valuesOf: 100, on: connection)
+            #expect(connection.post(.ping(sequence: 77, placement: 0, claims: [])) == 0)
+            peer.closeBothWays()
+        }
+    }
+
     /// The newest is what counts, and memory has a bound.
     @Test func gossipThatCannotBeSentGivesWayToNewer() async throws {
         try await TransportBench.run(limits: Self.limits) { bench in
