@@ -137,7 +137,7 @@ extension CachePeer {
                     status: "\(member.status)", ownedSlots: routing.placement.index(of: member.record.id).map { owned[$0] } ?? 0)
             },
             memberCount: view?.placed.count ?? 0, placementDigest: routing.digest,
-            caches: Dictionary(core.caches.map { ($0.name, PeerSnapshot.Cache($0)) }, uniquingKeysWith: { first, _ in first }),
+            caches: Dictionary(uniqueKeysWithValues: core.caches.map { ($0.name, PeerSnapshot.Cache($0)) }),
             storeBytes: memory.counted, storeBytesMax: memory.limit,
             entries: memory.entries, evictions: UInt64(memory.evictions), expiries: UInt64(memory.expiries),
             nearEntries: core.near.usage.entries,

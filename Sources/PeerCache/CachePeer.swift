@@ -114,7 +114,7 @@ public final class CachePeer: Service, Sendable {
             throw PeerCacheError(.alreadyRunning, "run() was called before; make a new CachePeer to run again")
         }
         defer { end() }
-        for cache in core.caches { if let failure = cache.failure, failure.code == .invalidConfiguration { throw failure } }
+        if let problem = core.problem { throw problem }
         if case .insecure? = core.configuration.security?.kind {
             core.logger.warning(
                 "security is off: everybody who reaches the port can read and write the caches",

@@ -51,7 +51,7 @@ extension PeerCore {
     /// - Parameter scheme: of the strict caches that the page is for; nil: it is for the fast ones, or a repair of all.
     private func pageContext(_ scheme: QuorumScheme?) -> PageContext {
         let routing = table.routing
-        let caches = Dictionary(caches.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })  // looked up, never iterated
+        let caches = cachesByIndex
         // After the routing: what that takes from this peer is kept already.
         let kept = scheme == nil ? replicator.keptForOthers : SlotSet()
         return PageContext(
@@ -122,7 +122,7 @@ extension PeerCore {
     /// Fetches a value that was too long for a page. If it does not come, what is older here goes: it has been replaced.
     /// - Returns: its bytes.
     private func fetch(_ key: HeldKey, _ stamp: Stamp, version: UInt64, from other: PeerID) async -> Int {
-        guard let cache = caches.first(where: { $0.index == key.cache }) else { return 0 }
+        guard let cache = cachesByIndex[key.cache] else { return 0 }
         let hash = cache.hash(key.bytes)
         if case .held(let found) = await cache.fetch(key.bytes, hash, from: other, patience: Self.questionPatience),
             (cache.version(of: found), found.stamp) >= (version, stamp)
@@ -150,10 +150,10 @@ extension PeerCore {
     /// Whether the entries of a cache are compared with another peer: both hold the slot for it.
     func isCompared(with other: PeerID) -> (CacheIndex, Slot) -> Bool {
         let routing = table.routing
-        let copies = Dictionary(caches.map { ($0.index, $0.options.copies) }, uniquingKeysWith: { first, _ in first })  // looked up only
+        let caches = cachesByIndex
         return { index, slot in
-            guard let copies = copies[index] else { return false }
-            let holders = routing.placement.peers(of: slot, copies: copies)
+            guard let cache = caches[index] else { return false }
+            let holders = routing.placement.peers(of: slot, copies: cache.options.copies)
             return holders.contains(routing.me) && holders.contains(other)
         }
     }
@@ -179,11 +179,11 @@ extension PeerCore {
         guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience), response.status == .ok,
             let connection = directory.connection(to: other)
         else { return .none }
-        let byIndex = caches
+        let caches = cachesByIndex
         var isShipped = true
         let result = response.value.withUnsafeReadableBytes { bytes in
             try? store.repair(bucket, with: bytes, pageContext(nil)) { id, key, info, value in
-                guard let cache = byIndex.first(where: { $0.index == id.cache }) else { return }
+                guard let cache = caches[id.cache] else { return }
                 // The two may have the slot in common for other caches only.
                 guard table.routing.holders(id.hash, copies: cache.options.copies).contains(other) else { return }
                 let isSent = cache.ship(key, value, info, to: connection)

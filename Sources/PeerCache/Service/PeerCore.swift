@@ -37,6 +37,8 @@ final class PeerCore: Sendable {
     private struct State {
         var phase = Phase.idle
         var caches: [CacheCore] = []
+        var byIndex: [CacheIndex: CacheCore] = [:]
+        var problem: PeerCacheError?
         var byName: [String: CacheCore] = [:]
         /// By the public hash of the name, for requests that bring the name as bytes.
         var byHash: [UInt64: CacheCore] = [:]
@@ -154,15 +156,21 @@ final class PeerCore: Sendable {
 
     // MARK: Caches
 
-    /// All caches, in the order of their registration.
+    /// What was wrong with the first cache that could not be made.
+    var problem: PeerCacheError? { state.withLock { $0.problem } }
+
+    /// All caches that could be made, in the order of their registration.
     var caches: [CacheCore] { state.withLock { $0.caches } }
+
+    /// The same by their place in the store: looked up, never iterated.
+    var cachesByIndex: [CacheIndex: CacheCore] { state.withLock { $0.byIndex } }
 
     /// A machine wants to hear of the placement. Not at once: the caller may hold locks.
     func wantsPlacement() {
         _ = tasks.start { [weak self] in self?.state.withLock { $0.cachesChanged }?() }
     }
 
-    func releaseCaches() { state.withLock { ($0.caches, $0.byName, $0.byHash) = ([], [:], [:]) } }
+    func releaseCaches() { state.withLock { ($0.caches, $0.byIndex, $0.byName, $0.byHash) = ([], [:], [:], [:]) } }
 
     func cache(named name: UnsafeRawBufferPointer) -> CacheCore? {
         let hash = publicHash(name)
@@ -194,8 +202,14 @@ final class PeerCore: Sendable {
                 peer: self, name: name, index: index, options: options, types: types, secret: secret, votes: votes, loader: loader,
                 failure: problem)
             state.byName[name] = cache
+            if let problem {
+                // It has no place in the store, and is none of those that others share.
+                state.problem = state.problem ?? problem
+                return (cache, nil)
+            }
             state.caches.append(cache)
-            if problem == nil { state.byHash[publicHash(name)] = cache }
+            state.byIndex[index] = cache
+            state.byHash[publicHash(name)] = cache
             return (cache, state.cachesChanged)
         }
         changed?()

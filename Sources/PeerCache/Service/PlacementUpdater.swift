@@ -47,7 +47,7 @@ final class PlacementUpdater: Sendable {
     }
 
     private func input(_ routing: Routing, _ core: PeerCore) -> ReplicaMachine.Input {
-        let caches = core.caches.filter { $0.failure == nil }
+        let caches = core.caches
         let copies = Set(caches.filter { $0.scheme == nil }.map(\.options.copies))
         let voters = caches.compactMap { $0.scheme?.copies }.max() ?? 0
         return .placement(routing.placement, present: routing.present, copies: copies.sorted(), voters: voters)

@@ -75,8 +75,8 @@ extension RequestServer {
 
     /// - Parameter isGood: asked when the page has been read; no: it is to be asked for again.
     private func send(_ pull: PullRequest, _ request: WireRequest, _ connection: PeerConnection, if isGood: () -> Bool = { true }) {
-        let names = Dictionary(peer.caches.map { ($0.index, $0.nameBytes) }, uniquingKeysWith: { first, _ in first })
-        guard let page = peer.store.page(pull, now: peer.clock.tick(), name: { names[$0] ?? [] }) else {
+        let caches = peer.cachesByIndex
+        guard let page = peer.store.page(pull, now: peer.clock.tick(), name: { caches[$0]?.nameBytes ?? [] }) else {
             return refuse(request, .notHolder, connection)
         }
         if isGood() { respond(request.id, page, connection) } else { refuse(request, .overloaded, connection) }

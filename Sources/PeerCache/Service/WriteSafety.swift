@@ -108,7 +108,7 @@ final class WriteSafety: Sendable {
     }
 
     private func replay(_ entries: [CallerJournal.Entry], _ core: PeerCore) async {
-        let caches = Dictionary(core.caches.map { ($0.index, $0) }, uniquingKeysWith: { first, _ in first })  // looked up, never iterated
+        let caches = core.cachesByIndex
         await withTaskGroup(of: Void.self) { group in
             for (index, entry) in entries.enumerated() {
                 guard let cache = caches[entry.cache] else { continue }

@@ -44,6 +44,38 @@ struct HandOverTests {
         #expect(loads.value == 0)
     }
 
+    /// It has no place in the store: what is forgotten of it must not be forgotten of the first cache that has one.
+    @Test func aCacheThatCouldNotBeMadeTakesNothingFromOthers() async throws {
+        let keys = 400
+        func entries(_ peers: [CachePeer]) -> [Int] { peers.map { $0.snapshot().caches["strict"]?.entries ?? 0 } }
+        func add(to peer: CachePeer) -> Cache<Int, String> {
+            defer { _ = peer.cache("fast", key: Int.self, value: String.self, options: .init(copies: 1)) { _ in nil } }
+            return peer.cache(
+                "strict", key: Int.self, value: String.self, options: .init(copies: 3, readFrom: 2, ackedBy: 2)
+            ) { _ in nil }
+        }
+        try await withCluster(of: 3, configure: { $0.minimumPeers = 2 }) { peers in
+            let caches = peers.map(add)
+            for peer in peers {
+                let bad = peer.cache("bad", key: Int.self, value: String.self, options: .init(memoryMax: .bytes(1))) { _ in nil }
+                try await expectError(.invalidConfiguration) { _ = try await bad.get(1) }
+                #expect(peer.snapshot().caches["bad"] == nil)
+            }
+            try await eventually("all vote") { peers.allSatisfy { $0.readiness.isReady } }
+            for key in 0..<keys { try await caches[0].set(key, "set \(key)") }
+            try await eventually("three copies") { entries(peers) == [keys, keys, keys] }
+            let fourth = try CachePeer(configuration: testConfiguration(seeds: [try #require(peers[0].address)]) { $0.minimumPeers = 2 })
+            _ = add(to: fourth)
+            try await gracefully(fourth) {
+                let all = peers + [fourth]
+                try await eventually("four members, all settled") {
+                    all.allSatisfy { $0.readiness.isReady && $0.snapshot().memberCount == 4 }
+                }
+                try await eventually("three copies of all") { entries(all).reduce(0, +) == 3 * keys }
+            }
+        }
+    }
+
     @Test(arguments: [1, 2]) func aJoiningPeerHasWhatItOwns(copies: Int) async throws {
         let loads = Loads()
         try await withCluster(of: 2) { peers in
