@@ -29,7 +29,7 @@ extension ReplicaMachine {
             (before.members.count <= 1 && next.members.count > 1) || vanished.contains { next.index(of: $0) != nil } || meetsElders
         noteVanished(before, next, present)
         let isAlone = present.isEmpty
-        var claimed = SlotSet(), restarted = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
+        var claimed = SlotSet(), stopped = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
         for index in 0..<Slot.count {
             guard let slot = Slot(index: index) else { continue }
             let old = rank(slot, before, mine.0), new = rank(slot, next, mine.1), wasClaiming = claiming.contains(slot)
@@ -41,10 +41,9 @@ extension ReplicaMachine {
             if before.owner(of: slot) != next.owner(of: slot) { askedAgain.remove(slot) }
             if new < copiesMax { wanted.insert(slot) } else { wanted.remove(slot) }
             if enters || (meets && new < copiesMax) {
-                stopFetching(slot)
+                stopped.insert(slot)
                 askedAgain.remove(slot)
                 sourceless.remove(slot)
-                restarted.insert(slot)
                 if contents[index] == .absent { effects.append(.adopt(slot)) }
                 // Entries of before, without what was written elsewhere meanwhile.
                 gatheringSince[index] = now.hlc
@@ -54,7 +53,7 @@ extension ReplicaMachine {
                 if !isWhole { claimed.insert(slot) }
             }
             if leaves || (old == 0 && new != 0), contents[index] != .absent {
-                if new >= copiesMax { stopFetching(slot) }
+                if new >= copiesMax { stopped.insert(slot) }
                 if kept.contains(where: { $0.slots.contains(slot) }) {
                     // Somebody is still to fetch it.
                 } else if next.isEmpty {
@@ -82,7 +81,7 @@ extension ReplicaMachine {
             if old != new || enters || meets || (wasClaiming && !claiming.contains(slot)) { effects.append(.serve(slot, serving(slot))) }
         }
         for batch in [lost, owed] where !batch.slots.isEmpty { kept.append(batch) }
-        unheard.updateAll { _, late in late.subtract(restarted) }
+        stopFetching(stopped)
         dropSourcesThatWent(&effects)
         beginClaim(claimed, &effects)
     }

@@ -156,14 +156,7 @@ extension ReplicaMachine {
         for peer in sources.keys where !present.contains(peer) { giveUp(peer, &effects) }
     }
 
-    /// The slot was lost again before it was complete.
-    mutating func stopFetching(_ slot: Slot) {
-        guard sourcesLeft[slot.index] > 0 else { return }
-        sourcesLeft[slot.index] = 0
-        sources.updateAll { _, source in source.remove(slot) }
-    }
-
-    /// What was fetched of these slots does not count.
+    /// What was fetched of these slots does not count, or they were lost again before they were complete.
     mutating func stopFetching(_ slots: SlotSet) {
         unheard.updateAll { _, late in late.subtract(slots) }
         let calls = calls

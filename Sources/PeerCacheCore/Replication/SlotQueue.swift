@@ -14,20 +14,13 @@ struct SlotQueue: Sendable {
 
     mutating func append(_ slot: Slot) { slots.append(slot) }
 
-    mutating func remove(_ slot: Slot) {
-        guard let position = rest.firstIndex(of: slot) else { return }
-        if position == first { bucket = 0 }
-        slots.remove(at: position)
-        call = nil  // what is under way may bring a page of it that is not for what comes next
-    }
-
     /// O(slots that wait).
     /// - Parameter keepsCall: what is under way is not about any of them.
     mutating func remove(_ gone: SlotSet, keepsCall: Bool = false) {
         guard let next = rest.first, rest.contains(where: { gone.contains($0) }) else { return }
         (slots, first) = (rest.filter { !gone.contains($0) }, 0)
         if gone.contains(next) { bucket = 0 }
-        if !keepsCall { call = nil }  // as above
+        if !keepsCall { call = nil }  // it may bring a page that is not for what comes next
     }
 
     /// The first `count` of these slots are done, and `next` is where the one behind them goes on. Some may have been removed meanwhile.
