@@ -84,8 +84,7 @@ extension VoterMachine {
         told.voting.formUnion(answer.voting.intersection(slots))
         told.founding.formUnion(answer.founding.intersection(slots))
         told.empty.formUnion(answer.empty.intersection(slots))
-        told.times.removeAll { $0.slots == slots }
-        told.times.append((slots, answer.forgotten))
+        told.note(answer.forgotten, of: slots)
         for open in answer.lists where open.list.entered > 0 {
             told.note(open)
             guard let latest = open.list.votedAt.max() else { continue }

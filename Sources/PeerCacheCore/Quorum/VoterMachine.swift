@@ -77,18 +77,29 @@ package struct VoterMachine: Sendable {
         var empty = SlotSet()
         /// What it said last (``SealAnswer/since``).
         var since: UInt64 = 0
-        /// Of each answer.
+        /// Of the last answer about each slot.
         var times: [(slots: SlotSet, forgotten: SlotTimes)] = []
-        /// Lists that it was in.
+        /// Lists that it was in, as it told of them last.
         var named: [(list: VoterList, slots: SlotSet)] = []
 
-        func forgottenAt(_ slot: Slot) -> UInt64 { times.last { $0.slots.contains(slot) }?.forgotten[slot] ?? 0 }
+        func forgottenAt(_ slot: Slot) -> UInt64 { times.first { $0.slots.contains(slot) }?.forgotten[slot] ?? 0 }
+
+        mutating func note(_ forgotten: SlotTimes, of slots: SlotSet) {
+            for position in times.indices { times[position].slots.subtract(slots) }
+            times.removeAll { $0.slots.isEmpty }
+            times.append((slots, forgotten))
+        }
 
         mutating func note(_ open: OpenList) {
+            let slots = SlotSet(open.slots)
+            for position in named.indices where named[position].list.voters == open.list.voters {
+                named[position].slots.subtract(slots)
+            }
+            named.removeAll { $0.slots.isEmpty }
             if let position = named.firstIndex(where: { $0.list == open.list }) {
-                named[position].slots.formUnion(SlotSet(open.slots))
+                named[position].slots.formUnion(slots)
             } else {
-                named.append((open.list, SlotSet(open.slots)))
+                named.append((open.list, slots))
             }
         }
     }
@@ -132,9 +143,6 @@ package struct VoterMachine: Sendable {
         let isNew = if case .placement = input { true } else { false }
         if isNew || voting != before { effects.append(.votes(voting)) }
     }
-
-    /// Whether the answer to a call is still of use.
-    package func expects(_ id: CallID) -> Bool { calls[id] != nil }
 
     /// Slots in whose lists this peer is, and on which it does not vote.
     package var silentCount: Int { mine.count - voting.count }

@@ -66,7 +66,6 @@ extension SimulatedQuorum {
     }
 
     mutating func took(_ index: Int, _ id: VoterMachine.CallID, _ pull: PullRequest, _ bytes: [UInt8]?) {
-        guard peers[index].machine.expects(id) else { return }
         guard let bytes else { return step(index, .answered(id, .none)) }
         let context = context(index)
         let isDoubtful = scenario.mutant != .blindFloorMerge
