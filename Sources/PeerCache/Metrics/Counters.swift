@@ -35,12 +35,12 @@ enum PeerCounter: Int, CaseIterable, Sendable {
     case journalOverflows, journalReplays
     /// Writes refused because their stamp was too far ahead.
     case clockSkew
-    /// Slots gained that are complete, entries fetched or shipped for them or for repair, and buckets repaired.
-    case slotsCompleted, bucketsRepaired, entriesShipped
+    /// Buckets of slots that were made equal with another holder's, and entries shipped for that.
+    case bucketsRepaired, entriesShipped
     /// Reads that another holder answered while a slot was being gathered.
     case warmHits
-    /// Bytes of pages taken in, and parts of them that were refused.
-    case bytesPulled, pulledRefused
+    /// Bytes of pages taken in.
+    case bytesPulled
     /// Voters of strict caches that a read brought up to the value it found.
     case writeBacks
 }

@@ -17,12 +17,7 @@ final class PeerMetrics: Sendable {
     let loadersRunning: Recorder
     let evictions: Counter
     let expiries: Counter
-    let peerRequests: Counter
-    let peerErrors: Counter
-    let copiesDropped: Counter
-    let invalidationsSent: Counter
-    let invalidationsReceived: Counter
-    let invalidationGaps: Counter
+    private let counters: [Counter]
 
     init(cluster: String, factory: (any MetricsFactory)?) {
         let factory = factory ?? MetricsSystem.factory
@@ -35,12 +30,11 @@ final class PeerMetrics: Sendable {
         loadersRunning = Recorder(label: "peercache_loaders_running", dimensions: labels, aggregate: false, factory: factory)
         evictions = Counter(label: "peercache_evictions_total", dimensions: labels, factory: factory)
         expiries = Counter(label: "peercache_expiries_total", dimensions: labels, factory: factory)
-        peerRequests = Counter(label: "peercache_peer_requests_total", dimensions: labels, factory: factory)
-        peerErrors = Counter(label: "peercache_peer_errors_total", dimensions: labels, factory: factory)
-        copiesDropped = Counter(label: "peercache_copies_dropped_total", dimensions: labels, factory: factory)
-        invalidationsSent = Counter(label: "peercache_invalidations_sent_total", dimensions: labels, factory: factory)
-        invalidationsReceived = Counter(label: "peercache_invalidations_received_total", dimensions: labels, factory: factory)
-        invalidationGaps = Counter(label: "peercache_invalidation_gaps_total", dimensions: labels, factory: factory)
+        counters = PeerCounter.allCases.map { Counter(label: $0.metric, dimensions: labels, factory: factory) }
+    }
+
+    func add(_ counter: PeerCounter, _ count: UInt64) {
+        if count > 0 { counters[counter.rawValue].increment(by: Int64(clamping: count)) }
     }
 
     func cache(_ name: String) -> CacheMetrics { CacheMetrics(cluster: cluster, cache: name, factory: factory) }
@@ -87,6 +81,29 @@ extension CacheCounter {
         case .valuesTooLarge: ("peercache_values_too_large_total", nil)
         case .nearSamples: ("peercache_near_samples_total", nil)
         case .nearStale: ("peercache_near_stale_total", nil)
+        }
+    }
+}
+
+extension PeerCounter {
+    var metric: String {
+        switch self {
+        case .peerRequests: "peercache_peer_requests_total"
+        case .peerErrors: "peercache_peer_errors_total"
+        case .copiesSent: "peercache_copies_sent_total"
+        case .copiesDropped: "peercache_copies_dropped_total"
+        case .invalidationsSent: "peercache_invalidations_sent_total"
+        case .invalidationsReceived: "peercache_invalidations_received_total"
+        case .invalidationGaps: "peercache_invalidation_gaps_total"
+        case .sharersDisplaced: "peercache_sharers_displaced_total"
+        case .journalOverflows: "peercache_journal_overflows_total"
+        case .journalReplays: "peercache_journal_replays_total"
+        case .clockSkew: "peercache_clock_skews_total"
+        case .bucketsRepaired: "peercache_buckets_repaired_total"
+        case .entriesShipped: "peercache_entries_shipped_total"
+        case .warmHits: "peercache_warm_hits_total"
+        case .bytesPulled: "peercache_pulled_bytes_total"
+        case .writeBacks: "peercache_write_backs_total"
         }
     }
 }

@@ -8,12 +8,7 @@ struct Housekeeping {
     let core: PeerCore
     private var evictions = Difference()
     private var expiries = Difference()
-    private var peerRequests = Difference()
-    private var peerErrors = Difference()
-    private var copiesDropped = Difference()
-    private var invalidationsSent = Difference()
-    private var invalidationsReceived = Difference()
-    private var invalidationGaps = Difference()
+    private var peer = PeerCounter.allCases.map { _ in Difference() }
     private var caches: [[Difference]] = []
     private var refusedWarnedAt = -refusedWarnedEvery
     private static let refusedWarnedEvery: Int64 = 60_000_000_000
@@ -64,13 +59,7 @@ struct Housekeeping {
         metrics.loadersRunning.record(core.loaders.count)
         metrics.evictions.increment(by: Int64(clamping: evictions.take(UInt64(memory.evictions))))
         metrics.expiries.increment(by: Int64(clamping: expiries.take(UInt64(memory.expiries))))
-        metrics.peerRequests.increment(by: Int64(clamping: peerRequests.take(core.counters.value(.peerRequests))))
-        metrics.peerErrors.increment(by: Int64(clamping: peerErrors.take(core.counters.value(.peerErrors))))
-        metrics.copiesDropped.increment(by: Int64(clamping: copiesDropped.take(core.counters.value(.copiesDropped))))
-        metrics.invalidationsSent.increment(by: Int64(clamping: invalidationsSent.take(core.counters.value(.invalidationsSent))))
-        metrics.invalidationsReceived.increment(
-            by: Int64(clamping: invalidationsReceived.take(core.counters.value(.invalidationsReceived))))
-        metrics.invalidationGaps.increment(by: Int64(clamping: invalidationGaps.take(core.counters.value(.invalidationGaps))))
+        for counter in PeerCounter.allCases { metrics.add(counter, peer[counter.rawValue].take(core.counters.value(counter))) }
         for (index, cache) in core.caches.enumerated() {
             if index >= caches.count { caches.append(CacheCounter.allCases.map { _ in Difference() }) }
             for counter in CacheCounter.allCases {

@@ -83,7 +83,7 @@ extension PeerCore {
                 try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, pageContext(scheme))
             })
         else { return nil }
-        count(result)
+        counters.add(.bytesPulled, UInt64(result.bytes))
         for (key, stamp, version) in result.deferred { result.bytes += await fetch(key, stamp, version: version, from: other) }
         for (bucket, floor) in result.floors { store.raiseFloor(of: bucket, to: floor) }
         return result
@@ -112,11 +112,6 @@ extension PeerCore {
             else { return .none }
             return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
         }
-    }
-
-    private func count(_ result: PageResult) {
-        counters.add(.bytesPulled, UInt64(result.bytes))
-        counters.add(.pulledRefused, UInt64(result.refused))
     }
 
     /// Fetches a value that was too long for a page. If it does not come, what is older here goes: it has been replaced.
@@ -192,7 +187,7 @@ extension PeerCore {
             }
         }
         guard let result else { return .none }
-        count(result)
+        counters.add(.bytesPulled, UInt64(result.bytes))
         guard isShipped else { return .none }
         counters.add(.bucketsRepaired)
         var bytes = result.bytes

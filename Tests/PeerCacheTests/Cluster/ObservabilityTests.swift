@@ -1,8 +1,10 @@
+import Foundation
 import Logging
 import MetricsTestKit
-import PeerCache
 import PeerCacheCore
 import Testing
+
+@testable import PeerCache
 
 @Suite(.timeLimit(.minutes(2))) struct ObservabilityTests {
     @Test func everyReadIsCountedOnceWhereItWasServed() async throws {
@@ -28,6 +30,15 @@ import Testing
             try await eventually("the counters are reported") { reported.totalValue == Int64(nearHits) }
             #expect(try metrics.expectTimer("peercache_load_duration", [("cluster", "test"), ("cache", "c")]).values.count == 120)
             #expect(try metrics.expectRecorder("peercache_members", [("cluster", "test")]).lastValue == 2)
+        }
+    }
+
+    /// The table of metrics in the README has each of them.
+    @Test func everyCounterIsExplained() throws {
+        let readme = try String(contentsOfFile: #filePath.replacing(/Tests.PeerCacheTests.+/, with: "README.md"), encoding: .utf8)
+        for metric in CacheCounter.allCases.map(\.metric.label) + PeerCounter.allCases.map(\.metric) {
+            let name = try #require(metric.wholeMatch(of: /peercache_(.+_total)/)?.output.1)
+            #expect(readme.contains("`\(name)`"))
         }
     }
 
