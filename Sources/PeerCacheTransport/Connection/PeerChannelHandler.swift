@@ -1,40 +1,5 @@
 internal import NIOCore
-package import PeerCacheCore
-
-/// Serves the requests of other peers. Called on event loops: answer at once or hand the work to a task.
-package protocol PeerRequestHandler: Sendable {
-    /// The request's pointers are valid during the call. Answer with ``PeerConnection/respond(_:large:)`` under its id, unless that is 0.
-    func handle(_ request: WireRequest, on connection: PeerConnection)
-    /// The caller of a request no longer waits.
-    func cancelled(requestID: UInt64, on connection: PeerConnection)
-    func invalidated(_ invalidation: WireInvalidation, by peer: PeerID)
-    func closed(_ connection: PeerConnection)
-}
-
-/// What the handler of a channel tells its transport. Called on the channel's event loop.
-protocol PeerChannelOwner: AnyObject, Sendable {
-    var localHello: WireHello { get }
-    var requestHandler: any PeerRequestHandler { get }
-    var clock: ClusterClock { get }
-    var limits: ConnectionLimits { get }
-    /// A listener may do an X25519 agreement now.
-    func mayAgree() -> Bool
-    /// A listener answers this hello.
-    func answering(_ hello: [UInt8])
-    /// Counts an observer, until its connection has ended; false: there are too many.
-    func admitObserver() -> Bool
-    /// Whether the peer that answered a dial is this process.
-    func hasMetItself(_ dial: ConnectionID, _ peer: PeerID) -> Bool
-    func established(_ connection: PeerConnection)
-    func received(_ gossip: GossipMessage, on connection: PeerConnection)
-    /// The other end takes no further calls on this connection.
-    func ending(_ connection: PeerConnection)
-    /// The channel is gone. `connection` is nil when it was never established.
-    func ended(_ id: ConnectionID, _ connection: PeerConnection?, _ evidence: Evidence)
-    /// The clock of the peer at this address and this one's are too far apart.
-    func clockSkewed(_ address: PeerAddress)
-    func refusedFrame(_ error: WireError, from connection: PeerConnection?)
-}
+internal import PeerCacheCore
 
 /// One channel: handshake, hello, then frames. Nothing behind the handshake is looked at before it has succeeded (`SECURITY.md` SEC5).
 final class PeerChannelHandler: ChannelInboundHandler {
@@ -51,23 +16,23 @@ final class PeerChannelHandler: ChannelInboundHandler {
 
     static let handshakeTimeout = TimeAmount.seconds(5)
 
-    private let id: ConnectionID
-    private let owner: any PeerChannelOwner
-    private var phase: Phase
-    private var handshakeBytes = ByteBuffer()
+    let id: ConnectionID
+    let owner: any PeerChannelOwner
+    var phase: Phase
+    var handshakeBytes = ByteBuffer()
     private var splitter = FrameSplitter()
     /// Made after the handshake: it holds 64 KiB, which strangers must not make us hold.
     private lazy var decoder = WireDecoder()
-    private var assembly: ValueAssembly
-    private var evidence: Evidence?
-    private var timeout: Scheduled<Void>?
+    var assembly: ValueAssembly
+    var evidence: Evidence?
+    var timeout: Scheduled<Void>?
     private var activeNanoseconds: Int64 = 0
     private let deadline: NIODeadline
     /// The other side closes this connection because there is another one.
     private var isDuplicate = false
-    private var sweeper: RepeatedTask?
+    var sweeper: RepeatedTask?
     /// Our last word is said: what comes is not looked at.
-    private var isClosing = false
+    var isClosing = false
     private var nextSkewReport = NIODeadline.uptimeNanoseconds(0)
     /// Far below the time between two warnings about one address.
     private static let skewReportEvery = TimeAmount.seconds(60)
@@ -147,85 +112,6 @@ final class PeerChannelHandler: ChannelInboundHandler {
         context.fireChannelInactive()
     }
 
-    // MARK: Handshake
-
-    private func shakeHands(_ bytes: inout ByteBuffer, _ context: ChannelHandlerContext) {
-        handshakeBytes.writeBuffer(&bytes)
-        while true {
-            switch phase {
-            case .dialing(var handshake):
-                if handshakeBytes.readableBytesView.starts(with: "HTTP/".utf8) { return fail(.foreign(.http), context) }
-                guard let answer = handshakeBytes.readBytes(length: HandshakeSize.answer) else { return }
-                do throws(HandshakeError) {
-                    let (finish, result) = try handshake.handle(answer: answer)
-                    if owner.hasMetItself(id, result.peer) { return fail(.foreign(.isSelf), context) }
-                    succeeded(result, sending: finish, context)
-                } catch {
-                    return fail(.foreign(ForeignReason(error)), context)
-                }
-            case .listening(var handshake, hasAnswered: false):
-                guard let hello = handshakeBytes.readBytes(length: HandshakeSize.hello) else { return }
-                if let refusal = handshake.refusal(of: hello) { return refuse(refusal, context) }
-                guard !handshake.needsAgreement || owner.mayAgree() else { return fail(.timedOut, context) }
-                switch handshake.handle(hello: hello) {
-                case .answer(let answer):
-                    owner.answering(hello)
-                    // The phase first: a write that fails ends the channel before it returns, and `.ended` must stay.
-                    phase = .listening(handshake, hasAnswered: true)
-                    write(answer, context)
-                case let step: return refuse(step, context)
-                }
-            case .listening(var handshake, hasAnswered: true):
-                guard let finish = handshakeBytes.readBytes(length: HandshakeSize.finish) else { return }
-                do throws(HandshakeError) { succeeded(try handshake.handle(finish: finish), sending: [], context) } catch {
-                    return fail(.foreign(ForeignReason(error)), context)
-                }
-            case .hello, .open, .ended:
-                // What came behind the handshake belongs to the frames.
-                bytes = handshakeBytes
-                handshakeBytes = ByteBuffer()
-                return
-            }
-        }
-    }
-
-    /// Sends the rest of the handshake and the hello frame. The phase first, as above.
-    private func succeeded(_ result: HandshakeResult, sending finish: [UInt8], _ context: ChannelHandlerContext) {
-        phase = .hello(result)
-        var frames = OutboundFrames()
-        frames.append(owner.localHello)
-        var bytes = context.channel.allocator.buffer(bytes: finish)
-        bytes.writeImmutableBuffer(frames.take(hlc: owner.clock.reading()))
-        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
-    }
-
-    private func refuse(_ step: ListenerStep, _ context: ChannelHandlerContext) {
-        if case .refuse(let answer, _) = step { write(answer, context) }
-        fail(.foreign(.secret), context)
-    }
-
-    private func write(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
-        context.writeAndFlush(wrapOutboundOut(context.channel.allocator.buffer(bytes: bytes)), promise: nil)
-    }
-
-    private func fail(_ evidence: Evidence, _ context: ChannelHandlerContext) {
-        if self.evidence == nil { self.evidence = evidence }
-        context.close(promise: nil)
-    }
-
-    /// Says why before it closes. Only what has proved who it is gets that answer.
-    private func fail(_ evidence: Evidence, saying goodbye: Goodbye, _ context: ChannelHandlerContext) {
-        if self.evidence == nil { self.evidence = evidence }
-        isClosing = true
-        if let connection {
-            owner.ending(connection)
-            return connection.close(goodbye)
-        }
-        var frames = OutboundFrames()
-        frames.append(goodbye)
-        context.channel.close(after: frames.take(hlc: owner.clock.reading()), within: owner.limits.goodbyeMax)
-    }
-
     // MARK: Frames
 
     private func readFrames(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
@@ -279,7 +165,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
         owner.clockSkewed(connection.record.address)
     }
 
-    private var connection: PeerConnection? {
+    var connection: PeerConnection? {
         if case .open(let connection) = phase { connection } else { nil }
     }
 
@@ -326,28 +212,6 @@ final class PeerChannelHandler: ChannelInboundHandler {
         case .invalidation: throw .forbidden
         case .hello, .unknownRequest, .response, .chunk, .taken, .cancel, .goodbye: break
         }
-    }
-
-    private func welcome(_ hello: WireHello, as role: PeerRole, isClockAccepted: Bool, _ context: ChannelHandlerContext) {
-        guard hello.settings == owner.localHello.settings else { return fail(.foreign(.settings), context) }
-        guard isClockAccepted else {
-            // Of what we dialled the evidence tells.
-            if GossipMachine.isInbound(id) { owner.clockSkewed(hello.record.address) }
-            return fail(.foreign(.clock), saying: .clockSkew, context)
-        }
-        guard role == .peer || owner.admitObserver() else { return fail(.foreign(.settings), saying: .idle, context) }
-        timeout?.cancel()
-        let connection = PeerConnection(
-            id: id, record: hello.record, role: role, channel: context.channel, clock: owner.clock, limits: owner.limits)
-        phase = .open(connection)
-        let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
-        sweeper = context.eventLoop.scheduleRepeatedTask(initialDelay: .milliseconds(100), delay: .milliseconds(100)) { _ in
-            let now = ClusterClock.monotonicNanoseconds
-            connection.sweep(nowNanoseconds: now)
-            handler.value.assembly.expire(nowNanoseconds: now)
-        }
-        owner.established(connection)
-        connection.heard()
     }
 
     // MARK: Requests and answers

@@ -3,106 +3,6 @@ package import NIOCore
 package import PeerCacheCore
 internal import Synchronization
 
-/// Why a call to a peer did not bring an answer.
-package enum PeerCallError: Error, Hashable, Sendable {
-    /// No answer before the deadline. The request may have been carried out.
-    case timedOut
-    /// The connection ended. The request may have been carried out.
-    case closed
-    /// A queue of this connection is full; nothing was sent.
-    case overloaded
-    /// The calling task was cancelled.
-    case cancelled
-    /// There is no connection to the peer; nothing was sent.
-    case unreachable
-}
-
-/// An answer, in memory of its own.
-package struct PeerResponse: Sendable {
-    package var status: ResponseStatus
-    package var value = ByteBuffer()
-    package var ttlMilliseconds: UInt64?
-    package var stamp = Stamp.zero
-    package var placement: UInt64 = 0
-    /// Number of the last invalidation before this answer; 0: no near copy may be kept.
-    package var near: UInt64 = 0
-    /// All writes of the answering peer up to this clock have a copy.
-    package var copiedThrough: UInt64 = 0
-    /// Of what is held, in caches that have versions of their source.
-    package var sourceVersion: UInt64 = 0
-    /// What few answers have, out of the way of those that are copied most.
-    private var rare: Rare?
-
-    /// For people; usually empty.
-    package var message: String { rare?.message ?? "" }
-
-    private final class Rare: Sendable {
-        let message: String
-
-        init(message: String) { self.message = message }
-    }
-
-    package init(status: ResponseStatus) { self.status = status }
-
-    /// Copies what the wire's pointers lead to.
-    init(_ wire: WireResponse) {
-        status = wire.status
-        if wire.value.count > 0 { value = ByteBuffer(bytes: wire.value) }
-        ttlMilliseconds = wire.ttlMilliseconds
-        stamp = wire.stamp
-        placement = wire.placement
-        near = wire.near
-        copiedThrough = wire.copiedThrough
-        sourceVersion = wire.sourceVersion
-        if wire.message.count > 0 { rare = Rare(message: String(decoding: wire.message, as: UTF8.self)) }
-    }
-
-    /// The head of an answer whose value follows in chunks.
-    func withoutContent() -> PeerResponse {
-        var head = self
-        (head.value, head.rare) = (ByteBuffer(), nil)
-        return head
-    }
-}
-
-/// Bounds of one connection.
-package struct ConnectionLimits: Sendable {
-    /// Calls of this side without an answer yet; beyond it calls fail with `overloaded`.
-    package var requestsMax = 8192
-    /// Bytes that wait for the socket, and bytes of large values that wait for their turn: each of the two. Beyond it calls fail with
-    /// `overloaded`; so do large answers, and small ones close the connection.
-    package var outboundBytesMax = 16 * 1024 * 1024
-    /// A connection that could not send anything for this long is closed.
-    package var stalledMax: Duration = .seconds(5)
-    /// From a goodbye to the end of its connection: for what is still to be sent, and for the other side to read it and close as well.
-    package var goodbyeMax: Duration = .seconds(2)
-    /// A peer from which nothing came for this long does not answer: what it was asked before fails. It is asked for a sign of life
-    /// when less than half of this has passed.
-    package var silentMax: Duration = .milliseconds(Int64(WireLimits.silentMilliseconds))
-    /// Chunked requests being assembled at a time.
-    package var assembliesMax = 256
-    /// Bytes of chunked values being assembled at a time.
-    package var assemblyBytesMax = 64 * 1024 * 1024
-    package var assemblyTimeout: Duration = .seconds(10)
-    /// A longer value is refused.
-    package var valueBytesMax = 8 * 1024 * 1024
-
-    package init() {}
-}
-
-/// Who waits for an answer.
-enum PendingCall: Sendable {
-    case task(UnsafeContinuation<Result<PeerResponse, PeerCallError>, Never>)
-    case callback(@Sendable (Result<PeerResponse, PeerCallError>) -> Void)
-
-    func resume(returning answer: Result<PeerResponse, PeerCallError>) {
-        switch self {
-        case .task(let continuation): continuation.resume(returning: answer)
-        case .callback(let completion): completion(answer)
-        }
-    }
-}
-
 /// One authenticated connection to a peer, used by both sides for calls, copies and gossip.
 ///
 /// Any thread may call: items are encoded under one lock into the frame at hand, and one flush per event-loop tick sends what has gathered.
@@ -194,16 +94,9 @@ package final class PeerConnection: Sendable {
         let registered = Atomic<UInt64>(0)
         return await withTaskCancellationHandler {
             await withUnsafeContinuation { (continuation: UnsafeContinuation<Answer, Never>) in
-                let (refusal, schedules): (PeerCallError?, Bool) = state.withLock { state in
-                    guard !state.isClosed, state.ending.deadline == nil else { return (.unreachable, false) }
-                    guard hasRoom(state, for: large),
-                        let id = state.table.insert(
-                            .task(continuation), nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
-                    else { return (.overloaded, false) }
+                let (refusal, schedules) = register(.task(continuation), nowNanoseconds, deadlineNanoseconds, large) { id, frames in
                     registered.store(id, ordering: .relaxed)
-                    encode(id, &state.frames)
-                    if let large { enqueue(large, id: id, isResponse: false, &state) }
-                    return (nil, beginFlush(&state))
+                    encode(id, &frames)
                 }
                 if schedules { scheduleFlush() }
                 if let refusal { continuation.resume(returning: .failure(refusal)) } else if Task.isCancelled { giveUp(registered) }
@@ -219,18 +112,25 @@ package final class PeerConnection: Sendable {
         nowNanoseconds: Int64, deadlineNanoseconds: Int64, large: ByteBuffer? = nil, completion: @escaping @Sendable (Answer) -> Void,
         _ encode: (UInt64, inout OutboundFrames) -> Void
     ) {
-        let (refusal, schedules): (PeerCallError?, Bool) = state.withLock { state in
+        let (refusal, schedules) = register(.callback(completion), nowNanoseconds, deadlineNanoseconds, large, encode)
+        if schedules { scheduleFlush() }
+        if let refusal { completion(.failure(refusal)) }
+    }
+
+    /// Enters a call and what it sends.
+    private func register(
+        _ call: PendingCall, _ nowNanoseconds: Int64, _ deadlineNanoseconds: Int64, _ large: ByteBuffer?,
+        _ encode: (UInt64, inout OutboundFrames) -> Void
+    ) -> (refusal: PeerCallError?, schedulesFlush: Bool) {
+        state.withLock { state in
             guard !state.isClosed, state.ending.deadline == nil else { return (.unreachable, false) }
             guard hasRoom(state, for: large),
-                let id = state.table.insert(
-                    .callback(completion), nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
+                let id = state.table.insert(call, nowNanoseconds: nowNanoseconds, deadlineNanoseconds: deadlineNanoseconds)
             else { return (.overloaded, false) }
             encode(id, &state.frames)
             if let large { enqueue(large, id: id, isResponse: false, &state) }
             return (nil, beginFlush(&state))
         }
-        if schedules { scheduleFlush() }
-        if let refusal { completion(.failure(refusal)) }
     }
 
     /// Sends something that has no answer; a request is encoded with the given id. False: the queue is full or the connection closed, and
@@ -342,54 +242,6 @@ package final class PeerConnection: Sendable {
     /// For tests.
     package var gossipQueued: Int { state.withLock { $0.gossipQueued } }
     package var gossipQueuedMost: Int { state.withLock { $0.gossipQueuedMost } }
-
-    /// The caller of a large answer no longer waits.
-    func drop(largeResponse id: UInt64) {
-        state.withLock { state in
-            guard let index = state.large.firstIndex(where: { $0.isResponse && $0.id == id }) else { return }
-            state.largeBytes -= state.large[index].rest.readableBytes
-            state.large.remove(at: index)
-        }
-    }
-
-    /// The channel is closed: everybody who waits is told.
-    func closed() {
-        let waiters = state.withLock { state in
-            state.isClosed = true
-            state.large.removeAll()
-            return state.table.takeAll()
-        }
-        for waiter in waiters { waiter.resume(returning: .failure(.closed)) }
-    }
-
-    /// Ends calls whose deadline has passed and a connection that makes no progress.
-    func sweep(nowNanoseconds: Int64) {
-        let (expired, isStalled, asks) = state.withLock { state in
-            let silentSince = nowNanoseconds - limits.silentMax.nanosecondsSaturating
-            let isSilent = state.heardNanoseconds < silentSince
-            let expired = state.table.takeExpired(nowNanoseconds: nowNanoseconds, sentBefore: isSilent ? silentSince : .min)
-            for (id, _) in expired { state.frames.append(cancel: id) }
-            let waitingSince = state.stalledSince ?? (state.large.isEmpty ? nil : state.window.waitingSince)
-            let isStalled = waitingSince.map { nowNanoseconds - $0 > limits.stalledMax.nanosecondsSaturating } ?? false
-            return (expired, isStalled, askForLife(&state, nowNanoseconds))
-        }
-        for (_, waiter) in expired { waiter.resume(returning: .failure(.timedOut)) }
-        if isStalled { giveUp() } else if !expired.isEmpty || asks { flush() }
-        advanceEnding()
-    }
-
-    /// In a large cluster gossip rarely comes over this connection, so a peer that takes long to answer a call is asked something that takes
-    /// no time. Nobody waits under the id; any frame shows that it lives.
-    private func askForLife(_ state: inout State, _ nowNanoseconds: Int64) -> Bool {
-        let before = nowNanoseconds - limits.silentMax.nanosecondsSaturating * 2 / 5
-        guard state.table.count > 0, state.heardNanoseconds < before, state.askedNanoseconds < before else { return false }
-        state.askedNanoseconds = nowNanoseconds
-        state.transfers &+= 1
-        var question = WireRequest(kind: .readClock, cache: UnsafeRawBufferPointer(start: nil, count: 0))
-        question.id = 1 << 63 | state.transfers
-        state.frames.append(question)
-        return true
-    }
 
     /// The caller was cancelled. If it does not wait yet, it will see that itself.
     private func giveUp(_ registered: borrowing Atomic<UInt64>) {
