@@ -12,7 +12,7 @@ extension PeerCore {
         switch question {
         case .claim(let slots, let placement): await claim(PageWriter.claim(slots), placement, other)
         case .missed(let slots, let placement): await claim(PageWriter.claim(slots, isMissed: true), placement, other)
-        case .pull(let request, let isDoubtful): await pull(request, isDoubtful: isDoubtful, other)
+        case .pull(let request, let kind): await pull(request, kind, other)
         case .compare(let buckets): await compare(buckets, other)
         case .repair(let bucket): await repair(bucket, other)
         }
@@ -48,8 +48,10 @@ extension PeerCore {
         return answer.map { .claimed($0) } ?? .none
     }
 
-    /// - Parameter scheme: of the strict caches that the page is for; nil: it is for the fast ones, or a repair of all.
-    private func pageContext(_ scheme: QuorumScheme?) -> PageContext {
+    /// - Parameters:
+    ///   - scheme: of the strict caches that the page is for; nil: it is for the fast ones, or a repair of all.
+    ///   - isWhole: as in ``PageKind``.
+    private func pageContext(_ scheme: QuorumScheme?, from other: PeerID, isWhole: Bool) -> PageContext {
         let routing = table.routing
         let caches = cachesByIndex
         // After the routing: what that takes from this peer is kept already.
@@ -60,32 +62,39 @@ extension PeerCore {
                 guard let cache = caches[index] else { return false }
                 return routing.isHolder(slot, copies: cache.options.copies) || (cache.scheme == nil && kept.contains(slot))
             },
-            isConcerned: { caches[$0]?.scheme == scheme },
+            isConcerned: { index, slot in
+                guard let cache = caches[index], cache.scheme == scheme else { return false }
+                return isWhole || routing.placement.peers(of: slot, copies: cache.options.copies).contains(other)
+            },
             hash: { index, key in caches[index]?.secret.hash(key) ?? 0 },
             accepts: { self.clock.accepts($0) }, now: clock.tick(), dropsUnknown: scheme != nil)
     }
 
-    private func pull(_ pull: PullRequest, isDoubtful: Bool, _ other: PeerID) async -> ReplicaMachine.Answer {
+    private func pull(_ pull: PullRequest, _ kind: PageKind, _ other: PeerID) async -> ReplicaMachine.Answer {
         guard let response = await request(.pull, PageWriter.pull(pull), flags: .gathering, to: other, Self.questionPatience) else {
             return .none
         }
         if response.status == .notHolder { return .notHeld }
-        guard let result = await takeIn(response, pull, isDoubtful: isDoubtful, nil, from: other) else { return .none }
+        guard let result = await takeIn(response, pull, kind, nil, from: other) else { return .none }
         return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
     }
 
     /// Takes in a page, and the values that were too long for it.
     private func takeIn(
-        _ response: PeerResponse, _ pull: PullRequest, isDoubtful: Bool, _ scheme: QuorumScheme?, from other: PeerID
+        _ response: PeerResponse, _ pull: PullRequest, _ kind: PageKind, _ scheme: QuorumScheme?, from other: PeerID
     ) async -> PageResult? {
+        let context = pageContext(scheme, from: other, isWhole: kind.isWhole)
         guard response.status == .ok,
             var result = response.value.withUnsafeReadableBytes({ bytes in
-                try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, pageContext(scheme))
+                try? store.takeIn(bytes, asked: pull, isDoubtful: kind.isDoubtful, context)
             })
         else { return nil }
         counters.add(.bytesPulled, UInt64(result.bytes))
         for (key, stamp, version) in result.deferred { result.bytes += await fetch(key, stamp, version: version, from: other) }
-        for (bucket, floor) in result.floors { store.raiseFloor(of: bucket, to: floor) }
+        for (bucket, floor) in result.floors {
+            guard let slot = Slot(index: bucket.slot) else { continue }
+            store.raiseFloor(of: bucket, to: floor) { context.isConcerned($0, slot) }
+        }
         return result
     }
 
@@ -108,7 +117,7 @@ extension PeerCore {
             return answer.map { .sealed($0) } ?? .none
         case .pull(let pull):
             guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience),
-                let result = await takeIn(response, pull, isDoubtful: true, scheme, from: other)
+                let result = await takeIn(response, pull, PageKind(isDoubtful: true, isWhole: true), scheme, from: other)
             else { return .none }
             return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
         }
@@ -126,7 +135,7 @@ extension PeerCore {
             return found.bytes.readableBytes
         }
         // Whatever else comes of this key is older.
-        store.raiseFloor(of: BucketIndex(hash: hash), to: stamp)
+        store.raiseFloor(of: BucketIndex(hash: hash), to: stamp) { $0 == key.cache }
         key.bytes.withUnsafeBytes { bytes in
             guard store.wants(cache.id(hash), bytes.bytes, stamp: stamp, version: version) else { return }
             _ = store.drop(cache.id(hash), bytes.bytes, below: version > 0 ? nil : stamp)
@@ -177,7 +186,7 @@ extension PeerCore {
         let caches = cachesByIndex
         var isShipped = true
         let result = response.value.withUnsafeReadableBytes { bytes in
-            try? store.repair(bucket, with: bytes, pageContext(nil)) { id, key, info, value in
+            try? store.repair(bucket, with: bytes, pageContext(nil, from: other, isWhole: true)) { id, key, info, value in
                 guard let cache = caches[id.cache] else { return }
                 // The two may have the slot in common for other caches only.
                 guard table.routing.holders(id.hash, copies: cache.options.copies).contains(other) else { return }

@@ -98,7 +98,9 @@ extension Replicator {
         if case .placement = input { publish(SlotSet(), &state.voters[position]) }
         for effect in effects {
             switch effect {
-            case .adopt(let slot): core.store.adopt(slot)
+            case .adopt(let slot):
+                let scheme = state.voters[position].votes.scheme
+                core.store.enter(slot, core.caches.filter { $0.scheme == scheme }.map(\.index))
             case .forget(let slot):
                 let scheme = state.voters[position].votes.scheme
                 forget(slot, state, core) { $0.scheme == scheme }
@@ -108,9 +110,16 @@ extension Replicator {
                 let gone = Set(core.caches.filter { $0.scheme == scheme }.map(\.index))  // asked for membership, never iterated
                 for bucket in BucketIndex.all(of: slot) {
                     core.store.dropOutdated(bucket, below: stamp, now: core.clock.tick(), except: []) { gone.contains($0) }
-                    core.store.raiseFloor(of: bucket, to: stamp)
+                    core.store.raiseFloor(of: bucket, to: stamp) { gone.contains($0) }
                 }
-            case .votes(let slots): publish(slots, &state.voters[position])
+            case .votes(let slots):
+                let scheme = state.voters[position].votes.scheme
+                var new = slots
+                new.subtract(state.voters[position].published)
+                for slot in new.slots {
+                    core.store.settle(slot) { core.cachesByIndex[$0]?.scheme == scheme }
+                }
+                publish(slots, &state.voters[position])
             case .call, .synchronize: break
             }
         }

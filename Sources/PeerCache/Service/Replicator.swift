@@ -131,7 +131,9 @@ final class Replicator: Sendable {
         switch effect {
         case .adopt(let slot):
             held[slot] = 1
-            core.store.adopt(slot)
+            core.store.enter(slot, core.caches.filter { $0.scheme == nil }.map(\.index))
+        case .enter(let slot, let rank):
+            core.store.enter(slot, core.caches.filter { $0.scheme == nil && $0.options.copies <= rank }.map(\.index))
         case .forget(let slot):
             held[slot] = 0
             forget(slot, state, core) { $0.scheme == nil }
@@ -149,6 +151,7 @@ final class Replicator: Sendable {
             core.store.forget(slot) { gone.contains($0) }
         case .serve(let slot, let serving):
             servings[slot] = serving.rawValue
+            if serving == .open { core.store.settle(slot) { core.cachesByIndex[$0]?.scheme == nil } }
             // It is gathered anew, at another rank, or nobody else is there.
             if held[slot] == 2, state.machine.isHolderForAll(slot) { held[slot] = 1 }
         case .call, .synchronize: break
@@ -171,7 +174,7 @@ final class Replicator: Sendable {
                 let isStarted = core.tasks.start { self.handle(.answered(id, await core.ask(question, of: other)), core) }
                 if isStarted == nil { unmade.withLock { $0.append(id) } }
             case .synchronize(let other): core.synchronize(with: other)
-            case .adopt, .forget, .drop, .release, .serve: break
+            case .adopt, .enter, .forget, .drop, .release, .serve: break
             }
         }
     }

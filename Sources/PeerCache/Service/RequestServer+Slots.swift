@@ -76,7 +76,11 @@ extension RequestServer {
     /// - Parameter isGood: asked when the page has been read; no: it is to be asked for again.
     private func send(_ pull: PullRequest, _ request: WireRequest, _ connection: PeerConnection, if isGood: () -> Bool = { true }) {
         let caches = peer.cachesByIndex
-        guard let page = peer.store.page(pull, now: peer.clock.tick(), name: { caches[$0]?.nameBytes ?? [] }) else {
+        let isForFast = request.flags.contains(.gathering)
+        let page = peer.store.page(pull, now: peer.clock.tick(), isEntering: { isForFast && caches[$0]?.scheme == nil }) {
+            caches[$0]?.nameBytes ?? []
+        }
+        guard let page else {
             return refuse(request, .notHolder, connection)
         }
         if isGood() { respond(request.id, page, connection) } else { refuse(request, .overloaded, connection) }

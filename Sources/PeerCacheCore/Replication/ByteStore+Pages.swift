@@ -4,8 +4,8 @@ package struct PageContext {
     package var cache: (_ name: UnsafeRawBufferPointer) -> CacheIndex?
     /// Whether this peer holds the slot for the cache.
     package var holds: (CacheIndex, Slot) -> Bool
-    /// Whether what is held of the cache and not by the other may be dropped: the page is for such caches.
-    package var isConcerned: (CacheIndex) -> Bool
+    /// Whether the other speaks for the cache: what it dropped counts, and what it does not hold.
+    package var isConcerned: (CacheIndex, Slot) -> Bool
     package var hash: (CacheIndex, UnsafeRawBufferPointer) -> UInt64
     /// Whether a stamp may be believed.
     package var accepts: (Stamp) -> Bool
@@ -15,7 +15,7 @@ package struct PageContext {
 
     package init(
         cache: @escaping (UnsafeRawBufferPointer) -> CacheIndex?, holds: @escaping (CacheIndex, Slot) -> Bool,
-        isConcerned: @escaping (CacheIndex) -> Bool = { _ in true },
+        isConcerned: @escaping (CacheIndex, Slot) -> Bool = { _, _ in true },
         hash: @escaping (CacheIndex, UnsafeRawBufferPointer) -> UInt64, accepts: @escaping (Stamp) -> Bool, now: Tick,
         dropsUnknown: Bool = false
     ) {
@@ -86,14 +86,14 @@ extension ByteStore {
                 takeIn(entry, id, context, &result)
             }
             if isDoubtful {
-                dropOutdated(bucket.index, below: bucket.floor, now: context.now, except: held) { context.isConcerned($0) }
+                dropOutdated(bucket.index, below: bucket.floor, now: context.now, except: held) { context.isConcerned($0, slot) }
             }
             let unknown = context.unknown(bucket, known)
-            if unknown > .zero { raiseFloor(of: bucket.index, to: unknown) }
+            if unknown > .zero { raiseFloor(of: bucket.index, to: unknown) { _ in false } }
             if result.deferred.count > deferredBefore {
                 result.floors.append((bucket.index, bucket.floor))
             } else {
-                raiseFloor(of: bucket.index, to: bucket.floor)
+                raiseFloor(of: bucket.index, to: bucket.floor) { context.isConcerned($0, slot) }
             }
         }
         (result.slots, result.next) = (count, next)

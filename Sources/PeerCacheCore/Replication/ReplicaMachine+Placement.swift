@@ -44,7 +44,7 @@ extension ReplicaMachine {
                 stopped.insert(slot)
                 askedAgain.remove(slot)
                 sourceless.remove(slot)
-                if contents[index] == .absent { effects.append(.adopt(slot)) }
+                if contents[index] == .absent { effects.append(.adopt(slot)) } else if enters { effects.append(.enter(slot, rank: old)) }
                 // Entries of before, without what was written elsewhere meanwhile.
                 gatheringSince[index] = now.hlc
                 let isWhole = isAlone && !lacking.contains(slot)

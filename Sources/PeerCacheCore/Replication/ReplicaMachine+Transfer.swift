@@ -176,13 +176,17 @@ extension ReplicaMachine {
             guard allowance > 0, let source = sources[peer], source.call == nil, source.retryAt.map({ $0 <= now }) ?? true,
                 let first = source.rest.first
             else { continue }
-            let isDoubtful = contents[first.index] == .regaining
-            let slots = source.rest.prefix(PullRequest.slotsMax).prefix { (contents[$0.index] == .regaining) == isDoubtful }
+            let kind = pageKind(first, of: peer)
+            let slots = source.rest.prefix(PullRequest.slotsMax).prefix { pageKind($0, of: peer) == kind }
             let request = PullRequest(slots: Array(slots), bucket: source.bucket)
-            let id = ask(.pull(request, isDoubtful: isDoubtful), .pull(peer, request), peer, &effects)
+            let id = ask(.pull(request, kind), .pull(peer, request), peer, &effects)
             sources.change(peer) { $0.call = id }
         }
         if sources.isEmpty, claim == nil { known = SortedMap() }
+    }
+
+    private func pageKind(_ slot: Slot, of peer: PeerID) -> PageKind {
+        PageKind(isDoubtful: contents[slot.index] == .regaining, isWhole: known[peer]?.isWhole(slot) == true)
     }
 
     private mutating func refill() {

@@ -50,6 +50,16 @@ package struct MissedWrites: Hashable, Sendable {
     package init(peer: PeerID, slots: SlotSet) { (self.peer, self.slots) = (peer, slots) }
 }
 
+/// What is known of the slots of a page that is asked for.
+package struct PageKind: Hashable, Sendable {
+    /// What is held here may be outdated: what the other does not hold is dropped below the other's floors.
+    package var isDoubtful: Bool
+    /// The other holds all that there is. If not it speaks only for caches in whose lists it is.
+    package var isWhole: Bool
+
+    package init(isDoubtful: Bool, isWhole: Bool) { (self.isDoubtful, self.isWhole) = (isDoubtful, isWhole) }
+}
+
 /// Slots that a peer began to own at one time.
 package struct Ownership: Hashable, Sendable {
     /// Most on the wire and in memory; the oldest ones are taken together.
@@ -150,7 +160,7 @@ extension ReplicaMachine {
         /// What was written to these slots did not reach you: whatever comes as ``Answer/claimed(_:)`` says that it is known.
         case missed(SlotSet, placement: UInt64)
         /// Fetch a page and take it in. `isDoubtful`: what is held here and not there is dropped below the other's floors.
-        case pull(PullRequest, isDoubtful: Bool)
+        case pull(PullRequest, PageKind)
         /// Which of these buckets differ?
         case compare([BucketIndex])
         /// Bring both sides of a bucket to the newer of each entry.
@@ -174,6 +184,8 @@ extension ReplicaMachine {
     /// What the shell must do, in this order.
     package enum Effect: Hashable, Sendable {
         case adopt(Slot)
+        /// The slot is here, but not for caches of so few copies that this peer's former rank was none of them: their entries come now.
+        case enter(Slot, rank: Int)
         case forget(Slot)
         /// Drop what was written before this reading of the clock, by whomever.
         case drop(Slot, olderThan: UInt64)

@@ -37,16 +37,18 @@ extension ByteStore {
     /// - Parameters:
     ///   - valueBytesMax: longer values are not looked at: `body` gets nil for them. Asked before each.
     ///   - body: runs under the shard's lock and must not call the store.
+    ///   - isEntering: if some of these caches are being gathered, their lowest floor is returned, and not the slot's.
     /// - Returns: the floor; nil when the slot is absent.
     /// - Complexity: O(entries of the bucket) under one lock.
     package func readBucket(
-        _ bucket: BucketIndex, now: Tick, valueBytesMax: () -> Int,
+        _ bucket: BucketIndex, now: Tick, valueBytesMax: () -> Int, isEntering: (CacheIndex) -> Bool = { _ in false },
         _ body: (KeyID, UnsafeRawBufferPointer, EntryInfo, UnsafeRawBufferPointer?) -> Void
     ) -> Stamp? {
         guard bucket.index >= 0 else { return nil }
         return shard(ofSlot: bucket.slot)?.pointee.lock.withLock { shard in
             guard shard.slots.isHeld(bucket.slot) else { return nil }
-            return shard.bucket(bucket, now: now, valueBytesMax: valueBytesMax, body)
+            let floor = shard.bucket(bucket, now: now, valueBytesMax: valueBytesMax, body)
+            return shard.entering.lowest(bucket) { isEntering(CacheIndex($0)) } ?? floor
         }
     }
 
@@ -62,15 +64,21 @@ extension ByteStore {
     }
 
     /// The page that answers a pull: whole buckets, each as of one moment, up to the first slot that is absent. Nil: that is the first one.
-    /// - Parameter name: of a cache, as it goes on the wire.
-    package func page(_ request: PullRequest, now: Tick, name: (CacheIndex) -> [UInt8]) -> [UInt8]? {
+    /// - Parameters:
+    ///   - isEntering: the page is for these caches: where they are being gathered, what was dropped for others says nothing of them.
+    ///   - name: of a cache, as it goes on the wire.
+    package func page(
+        _ request: PullRequest, now: Tick, isEntering: (CacheIndex) -> Bool = { _ in false }, name: (CacheIndex) -> [UInt8]
+    ) -> [UInt8]? {
         var page = PageBuilder()
         var bucket = request.bucket
         for (position, slot) in request.slots.enumerated() {
             while bucket < BucketIndex.perSlot {
                 if page.isFull { return page.finish(slots: position, next: bucket) }
                 if let index = BucketIndex(index: slot.index * BucketIndex.perSlot + bucket) {
-                    let floor = readBucket(index, now: now, valueBytesMax: { page.valueBytesMax }) { id, key, info, value in
+                    let floor = readBucket(
+                        index, now: now, valueBytesMax: { page.valueBytesMax }, isEntering: isEntering
+                    ) { id, key, info, value in
                         page.add(id.cache, key, value, info) { name(id.cache) }
                     }
                     guard let floor else { return position == 0 ? nil : page.finish(slots: position, next: 0) }

@@ -6,6 +6,20 @@ extension ByteStore {
         shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.slots.adopt(slot.index) }
     }
 
+    /// Makes a slot writable for caches whose entries are to be gathered. It may be held for others: its floors say nothing of these until
+    /// ``settle(_:where:)`` or ``forget(_:where:)``. O(caches).
+    package func enter(_ slot: Slot, _ caches: [CacheIndex]) {
+        shard(ofSlot: slot.index)?.pointee.lock.withLock { shard in
+            shard.slots.adopt(slot.index)
+            shard.entering.begin(slot.index, caches.map(\.value))
+        }
+    }
+
+    /// The entries of these caches have come: from now on the slot's floors are theirs.
+    package func settle(_ slot: Slot, where isSettled: (CacheIndex) -> Bool) {
+        shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.entering.end(slot.index) { isSettled(CacheIndex($0)) } }
+    }
+
     /// Makes a slot absent: its entries and floors are gone, without raising floors. O(entries of the slot) under one lock.
     package func forget(_ slot: Slot) {
         shard(ofSlot: slot.index)?.pointee.lock.withLock { $0.forget(slot.index) }
@@ -30,8 +44,12 @@ extension ByteStore {
 
     /// Raises the floor of a bucket; nothing changes when it is as high already, or the slot is absent. Held entries stay, whatever their
     /// stamp. O(1). In stores below 8 MiB the neighbouring buckets of the slot rise with it.
-    package func raiseFloor(of bucket: BucketIndex, to stamp: Stamp) {
-        shard(ofSlot: bucket.slot)?.pointee.lock.withLock { $0.slots.raiseFloor(bucket, to: stamp) }
+    /// - Parameter isConcerned: of the caches that are being gathered, those whose floor it is, too.
+    package func raiseFloor(of bucket: BucketIndex, to stamp: Stamp, where isConcerned: (CacheIndex) -> Bool = { _ in true }) {
+        shard(ofSlot: bucket.slot)?.pointee.lock.withLock { shard in
+            shard.slots.raiseFloor(bucket, to: stamp)
+            shard.entering.raise(bucket, to: stamp) { isConcerned(CacheIndex($0)) }
+        }
     }
 
     /// The highest stamp that was dropped from the bucket, or that its floor was raised to; ``Stamp/zero`` when the slot is absent. O(1).

@@ -102,7 +102,7 @@ extension Shard {
     /// A write that cannot be stored counts as stored and dropped at once: else the old value would be a stale hit (`STORE.md` §1.4).
     private mutating func discard(_ request: WriteRequest, _ stamp: Stamp, _ found: UInt32) -> WriteStep {
         if found != 0 { drop(found, .discarded) }
-        slots.raiseFloor(request.id.bucket, to: stamp)
+        raiseFloor(request.id.bucket, to: stamp, of: request.id.cache.value)
         publishAge()
         return .done(.forgotten, stamp)
     }

@@ -19,6 +19,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     /// Of everything that expires.
     var wheel: TimerWheel
     var slots: SlotTable
+    var entering = EnteringFloors()
     var counts = ShardCounts()
     /// The last shard asked whether it has older values.
     var donorHand = 0
@@ -76,7 +77,15 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     }
 
     /// The guard of a key with nothing held.
-    func floor(_ id: KeyID) -> Stamp { max(slots.floor(id.bucket), shared.caches.pointee.floor(id.cache.value)) }
+    func floor(_ id: KeyID) -> Stamp {
+        max(entering.floor(id.bucket, id.cache.value) ?? slots.floor(id.bucket), shared.caches.pointee.floor(id.cache.value))
+    }
+
+    /// Something was dropped of a cache.
+    mutating func raiseFloor(_ bucket: BucketIndex, to stamp: Stamp, of cache: UInt16) {
+        slots.raiseFloor(bucket, to: stamp)
+        entering.raise(bucket, to: stamp) { $0 == cache }
+    }
 
     // MARK: The one way out
 
@@ -87,7 +96,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     /// ``forget(_:)`` (`STORE.md` §1.3).
     mutating func drop(_ handle: UInt32, _ reason: DropReason) {
         let entry = entries[handle]
-        slots.raiseFloor(entry.bucket, to: entry.stamp)
+        raiseFloor(entry.bucket, to: entry.stamp, of: entry.cache)
         switch reason {
         case .evicted: counts.evictions += 1
         case .expired, .due: counts.expiries += 1
@@ -151,6 +160,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
                 return next
             }
         }
+        entering.end(slot, where: isGone)
         publishAge()
     }
 

@@ -69,11 +69,11 @@ extension Shard {
         else { return nil }
         let (held, heldStamp) = (sourceVersion(entries[found]), entries[found].stamp)
         if new < held {
-            if stamp > heldStamp, !isMinted { slots.raiseFloor(request.id.bucket, to: stamp.successor) }
+            if stamp > heldStamp, !isMinted { raiseFloor(request.id.bucket, to: stamp.successor, of: request.id.cache.value) }
             return .older
         }
         guard new > held, stamp <= heldStamp, stamp > shared.caches.pointee.floor(request.id.cache.value) else { return nil }
-        slots.raiseFloor(request.id.bucket, to: heldStamp.successor)
+        raiseFloor(request.id.bucket, to: heldStamp.successor, of: request.id.cache.value)
         return .newer
     }
 }

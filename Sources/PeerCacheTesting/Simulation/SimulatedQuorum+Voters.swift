@@ -7,7 +7,7 @@ extension SimulatedQuorum {
         peers[index].machine.handle(input, now: Instant(nanoseconds: now, hlc: reading(index)), into: &effects)
         for effect in effects {
             switch effect {
-            case .adopt(let slot): peers[index].store.adopt(slot)
+            case .adopt(let slot): peers[index].store.enter(slot, [CacheIndex(0)])
             case .forget(let slot):
                 peers[index].store.forget(slot)
                 for key in keys.indices where keys[key].id.slot == slot { peers[index].guards[key] = nil }
@@ -18,6 +18,7 @@ extension SimulatedQuorum {
                 for bucket in BucketIndex.all(of: slot) { peers[index].store.raiseFloor(of: bucket, to: stamp) }
             case .votes(let slots):
                 figures.votes += slots.count
+                for slot in slots.slots { peers[index].store.settle(slot) { _ in true } }
                 if !slots.isEmpty { peers[index].hasVoted = true }
                 trace?("\(now / 1_000) peer \(index) votes on \(slots.slots.map(\.index)) under table \(peers[index].version)")
             case .call(let id, let question, let other):

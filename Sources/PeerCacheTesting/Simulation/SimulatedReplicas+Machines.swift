@@ -16,7 +16,10 @@ extension SimulatedReplicas {
             switch effect {
             case .adopt(let slot):
                 peers[index].partlyHeld.remove(slot)
-                peers[index].store.adopt(slot)
+                peers[index].store.enter(slot, scenario.copies.indices.map { CacheIndex(UInt16($0)) })
+            case .enter(let slot, let rank):
+                let caches = scenario.copies.indices.filter { scenario.copies[$0] <= rank }.map { CacheIndex(UInt16($0)) }
+                peers[index].store.enter(slot, caches)
             case .forget(let slot):
                 peers[index].partlyHeld.remove(slot)
                 peers[index].store.forget(slot)
@@ -32,6 +35,7 @@ extension SimulatedReplicas {
                 peers[index].store.forget(slot) { gone.contains($0) }
             case .serve(let slot, let serving):
                 peers[index].serving[slot.index] = serving
+                if serving == .open { peers[index].store.settle(slot) { _ in true } }
                 guard peers[index].partlyHeld.contains(slot), peers[index].machine.isHolderForAll(slot) else { continue }
                 peers[index].partlyHeld.remove(slot)
             case .call, .synchronize: break
@@ -46,7 +50,7 @@ extension SimulatedReplicas {
             case .claim(let slots, let digest): send(index, to, .question(id, PageWriter.claim(slots), .claim(digest)))
             case .missed(let slots, let digest):
                 send(index, to, .question(id, PageWriter.claim(slots, isMissed: true), .missed(digest)))
-            case .pull(let pull, let isDoubtful): send(index, to, .question(id, PageWriter.pull(pull), .pull(pull, isDoubtful)))
+            case .pull(let pull, let kind): send(index, to, .question(id, PageWriter.pull(pull), .pull(pull, kind)))
             case .compare(let buckets):
                 let isCompared = isCompared(index, with: to)
                 let own = buckets.compactMap { bucket in
@@ -96,7 +100,7 @@ extension SimulatedReplicas {
     }
 
     private func page(_ index: Int, _ pull: PullRequest) -> [UInt8]? {
-        peers[index].store.page(pull, now: tick(index)) { Array("\($0.value)".utf8) }
+        peers[index].store.page(pull, now: tick(index), isEntering: { _ in true }) { Array("\($0.value)".utf8) }
     }
 
     /// Whether the asker, earlier in the slot's list, needs more caches than this peer has kept, and another one has them.
@@ -115,10 +119,17 @@ extension SimulatedReplicas {
         }
     }
 
+    /// Whether a peer is in the slot's list for a cache, as far as another one knows.
+    private func speaks(_ other: Int, to index: Int) -> (CacheIndex, Slot) -> Bool {
+        { [placement = peers[index].placement, copies = scenario.copies, other = peers[other].id] cache, slot in
+            placement.peers(of: slot, copies: copies[Int(cache.value)]).contains(other)
+        }
+    }
+
     mutating func answered(_ index: Int, _ id: ReplicaMachine.CallID, _ bytes: [UInt8]?, _ question: Question, from other: Int) {
         var result = ReplicaMachine.Answer.none
         let kept = peers[index].machine.keptForOthers
-        let context = PageContext(
+        var context = PageContext(
             cache: { UInt16(String(decoding: $0, as: UTF8.self)).map(CacheIndex.init) },
             holds: { [placement = peers[index].placement, me = peers[index].id, copies = scenario.copies] cache, slot in
                 kept.contains(slot) || placement.peers(of: slot, copies: copies[Int(cache.value)]).contains(me)
@@ -129,8 +140,10 @@ extension SimulatedReplicas {
         bytes?.withUnsafeBytes { bytes in
             switch question {
             case .claim, .missed: if let answer = try? PageReader.claimAnswer(bytes, floor: { _, _ in }) { result = .claimed(answer) }
-            case .pull(let pull, let isDoubtful):
-                if let page = try? store.takeIn(bytes, asked: pull, isDoubtful: isDoubtful, context) {
+            case .pull(let pull, let kind):
+                let speaks = speaks(other, to: index)
+                context.isConcerned = { kind.isWhole || speaks($0, $1) }
+                if let page = try? store.takeIn(bytes, asked: pull, isDoubtful: kind.isDoubtful, context) {
                     figures.pages += 1
                     if page.refused > 0 || !page.deferred.isEmpty { problem = "a page with \(page)" }
                     result = .pulled(slots: page.slots, next: page.next, bytes: page.bytes)
@@ -171,6 +184,7 @@ extension SimulatedReplicas {
     private func traceChange(_ index: Int, _ effect: ReplicaMachine.Effect) {
         switch effect {
         case .adopt(let slot): trace(index, "adopts the slot of", of: SlotSet([slot]))
+        case .enter(let slot, let rank): trace(index, "gains caches of up to \(rank) copies in the slot of", of: SlotSet([slot]))
         case .forget(let slot): trace(index, "forgets the slot of", of: SlotSet([slot]))
         case .drop(let slot, let clock): trace(index, "drops what is older than \(clock) of", of: SlotSet([slot]))
         case .release(let slot, let rank): trace(index, "lets go of caches of up to \(rank) copies in the slot of", of: SlotSet([slot]))

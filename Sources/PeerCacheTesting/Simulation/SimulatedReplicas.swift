@@ -140,7 +140,7 @@ package struct SimulatedReplicas {
         var best: (stamp: Stamp, row: Int)?
     }
 
-    enum Question { case claim(UInt64), missed(UInt64), pull(PullRequest, Bool), compare, repair(BucketIndex) }
+    enum Question { case claim(UInt64), missed(UInt64), pull(PullRequest, PageKind), compare, repair(BucketIndex) }
 
     struct Table {
         var placed: [Int]

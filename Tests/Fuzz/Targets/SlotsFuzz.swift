@@ -123,10 +123,10 @@ struct SlotsFuzz {
             let bytes = PageWriter.claimAnswer(told, floors: [(Contents.name, Contents.stamp(&random))])
             if let read = changed(bytes, &random, { try? PageReader.claimAnswer($0) { _, _ in } }) { answer = .claimed(read) }
             if random.next() % 8 == 0 { answer = .disagrees }
-        case .pull(let pull, let isDoubtful):
+        case .pull(let pull, let kind):
             if random.next() % 8 == 0 {
                 answer = .notHeld
-            } else if let result = page(pull, isDoubtful, &random, mine, other) {
+            } else if let result = page(pull, kind.isDoubtful, &random, mine, other) {
                 answer = .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
             }
         case .compare(let buckets):

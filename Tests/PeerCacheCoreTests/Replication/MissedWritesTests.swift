@@ -75,9 +75,9 @@ extension ReplicaMachineTests {
             for call in bench.takeCalls() {
                 switch call.question {
                 case .claim: bench.handle(.answered(call.id, answer))
-                case .pull(let request, let isDoubtful):
+                case .pull(let request, let kind):
                     for slot in request.slots where told.contains(slot) {
-                        #expect(isDoubtful)
+                        #expect(kind.isDoubtful)
                         fetched.insert(slot)
                     }
                     bench.handle(.answered(call.id, .pulled(slots: request.slots.count, next: 0, bytes: 1)))
@@ -167,7 +167,7 @@ extension ReplicaMachineTests {
         let servings = bench.effects.servings
         #expect(theirs.slots.dropFirst().allSatisfy { servings[$0] == .open })
         let pulls = bench.takeCalls().filter { if case .pull = $0.question { true } else { false } }
-        #expect(pulls.map(\.question) == [.pull(PullRequest(slots: [slot], bucket: 0), isDoubtful: true)])
+        #expect(pulls.map(\.question) == [.pull(PullRequest(slots: [slot], bucket: 0), PageKind(isDoubtful: true, isWhole: true))])
         for call in pulls { bench.handle(.answered(call.id, .pulled(slots: 1, next: 0, bytes: 100))) }
         #expect(bench.effects.servings[slot] == .open && bench.machine.unsettledCount == 0)
     }

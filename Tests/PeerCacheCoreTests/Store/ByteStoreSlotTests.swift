@@ -22,6 +22,53 @@ import Testing
         #expect(fixture.store.checkInvariants() == nil)
     }
 
+    /// What others dropped says nothing of a cache whose entries come anew, and what its sources dropped does.
+    @Test func aSlotThatIsHeldForOthersTakesWhatComesAnew() throws {
+        let fixture = try Fixture(), store = fixture.store
+        let other = try store.register("others")
+        func raiseFloors(to milliseconds: Int) {
+            for bucket in BucketIndex.all(of: fixture.slot) { store.raiseFloor(of: bucket, to: Fixture.stamp(milliseconds)) }
+        }
+        let first = fixture.key("first"), second = fixture.key("second")
+        var foreign = fixture.key("foreign")
+        foreign.id.cache = other
+        raiseFloors(to: 100)
+        #expect(fixture.apply(first, Fixture.stamp(50)) == .forgotten)
+        store.enter(fixture.slot, [fixture.cache])
+        #expect(fixture.apply(first, Fixture.stamp(50)) == .stored)
+        #expect(fixture.apply(foreign, Fixture.stamp(99)) == .forgotten)
+        // The floor of a page of one source, and what another one has that did not hear of it.
+        raiseFloors(to: 70)
+        #expect(fixture.apply(second, Fixture.stamp(60)) == .forgotten)
+        #expect(fixture.apply(second, Fixture.stamp(80)) == .stored)
+        let isDropped = fixture.drop(second)
+        #expect(isDropped && fixture.apply(second, Fixture.stamp(79)) == .forgotten)
+        // What others drop meanwhile is their own affair.
+        #expect(fixture.apply(foreign, Fixture.stamp(200)) == .stored)
+        let isForeignDropped = fixture.drop(foreign)
+        #expect(isForeignDropped && fixture.guardStamp(second) == Fixture.stamp(80))
+        // Begun again: another source may have it.
+        store.enter(fixture.slot, [fixture.cache])
+        #expect(fixture.apply(second, Fixture.stamp(79)) == .stored)
+        store.settle(fixture.slot) { $0 == fixture.cache }
+        #expect(fixture.held(first) != nil && fixture.held(second) != nil)
+        #expect(fixture.apply(fixture.key("third"), Fixture.stamp(99)) == .forgotten)
+        #expect(store.checkInvariants() == nil)
+    }
+
+    @Test func aSlotThatIsLetGoWhileItIsGatheredLeavesNothing() throws {
+        let fixture = try Fixture(), key = fixture.key("a")
+        fixture.store.raiseFloor(of: key.id.bucket, to: Fixture.stamp(100))
+        fixture.store.enter(fixture.slot, [fixture.cache])
+        fixture.store.forget(fixture.slot) { $0 == fixture.cache }
+        #expect(fixture.guardStamp(key) == Fixture.stamp(100))
+        fixture.store.enter(fixture.slot, [fixture.cache])
+        fixture.store.forget(fixture.slot)
+        fixture.store.adopt(fixture.slot)
+        fixture.store.raiseFloor(of: key.id.bucket, to: Fixture.stamp(10))
+        #expect(fixture.guardStamp(key) == Fixture.stamp(10))
+    }
+
     @Test func adoptingTwiceChangesNothing() throws {
         let fixture = try Fixture()
         let key = fixture.key("a")

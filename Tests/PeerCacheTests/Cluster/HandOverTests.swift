@@ -76,6 +76,39 @@ struct HandOverTests {
         }
     }
 
+    /// A peer that lets go of a cache of few copies and keeps one of many in the same slot holds floors that say nothing of what comes back.
+    @Test func whatComesBackToASlotIsNotRefusedForWhatOthersDropped() async throws {
+        let loads = Loads(), keys = 400
+        try await withCluster(of: 3) { peers in
+            let caches = peers.map { cache($0, loads, copies: 1) }
+            for peer in peers { _ = cache(peer, loads, copies: 3, name: "many") }
+            for key in 0..<keys { try await caches[0].set(key, "set \(key)") }
+            func raiseFloors(_ peers: [CachePeer]) {
+                for peer in peers {
+                    let stamp = peer.core.mint(above: .zero)
+                    for slot in Slot.all { for bucket in BucketIndex.all(of: slot) { peer.core.store.raiseFloor(of: bucket, to: stamp) } }
+                }
+            }
+            let fourth = try CachePeer(configuration: testConfiguration(seeds: [try #require(peers[0].address)]))
+            let newest = self.cache(fourth, loads, copies: 1)
+            _ = self.cache(fourth, loads, copies: 3, name: "many")
+            try await gracefully(fourth) {
+                let all = peers + [fourth]
+                try await eventually("four members, all settled") {
+                    all.allSatisfy { $0.readiness.isReady && $0.snapshot().memberCount == 4 && $0.snapshot().slotsOwed == 0 }
+                }
+                #expect(fourth.snapshot().caches["c"]?.entries ?? 0 > keys / 8)
+                raiseFloors(all)
+                try await newest.expect(0, "set 0")
+            }
+            try await eventually("three members, all settled") {
+                peers.allSatisfy { $0.readiness.isReady && $0.snapshot().memberCount == 3 }
+            }
+            for key in 0..<keys { try await caches[0].expect(key, "set \(key)") }
+            #expect(loads.value == 0)
+        }
+    }
+
     @Test(arguments: [1, 2]) func aJoiningPeerHasWhatItOwns(copies: Int) async throws {
         let loads = Loads()
         try await withCluster(of: 2) { peers in
@@ -183,7 +216,8 @@ struct HandOverTests {
                 case .held: Issue.record("nothing was written")
                 }
                 // Nor has it a page of the slot: once an empty one passed for all there is, and the keys were lost.
-                let question = ReplicaMachine.Question.pull(PullRequest(slots: [Slot(hash: hash)], bucket: 0), isDoubtful: false)
+                let question = ReplicaMachine.Question.pull(
+                    PullRequest(slots: [Slot(hash: hash)], bucket: 0), PageKind(isDoubtful: false, isWhole: true))
                 let isPage = await peers[0].core.ask(question, of: peers[1].core.me) != .notHeld
                 #expect(isPage == isOther)
             }
