@@ -40,6 +40,8 @@ extension ReplicaMachine {
             // Another owner may be asked too early, too.
             if before.owner(of: slot) != next.owner(of: slot) { askedAgain.remove(slot) }
             if new < copiesMax { wanted.insert(slot) } else { wanted.remove(slot) }
+            // Whoever has owned it apart from the others was not the last owner among them, however late that was.
+            if meets, !lacking.contains(slot) { owned.remove(slot) }
             if enters || (meets && new < copiesMax) {
                 stopped.insert(slot)
                 askedAgain.remove(slot)
