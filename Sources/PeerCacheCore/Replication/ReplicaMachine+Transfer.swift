@@ -30,9 +30,10 @@ extension ReplicaMachine {
     /// Nobody says that it has all that there is. The owner may have got it since it was asked, and the former holders have let go before they
     /// were, as when several join at once. An owner that is asked after they have answered tells.
     private func mayHaveMissedOwner(_ slot: Slot) -> Bool {
-        guard let owner = placement.owner(of: slot), owner != me, present.contains(owner) else { return false }
-        return !askedAgain.contains(slot) && wholeHolder(of: slot) == nil
+        hasOtherOwner(slot) && !askedAgain.contains(slot) && wholeHolder(of: slot) == nil
     }
+
+    private func hasOtherOwner(_ slot: Slot) -> Bool { placement.owner(of: slot).map { $0 != me && present.contains($0) } ?? false }
 
     mutating func enqueue(_ slot: Slot, from peer: PeerID) {
         if sources.change(peer, { $0.append(slot) }) != nil { return }
@@ -106,37 +107,35 @@ extension ReplicaMachine {
     }
 
     private mutating func lacks(_ slots: SlotSet, _ peer: PeerID, _ effects: inout [Effect]) {
-        let again = unreplaced(slots, peer)
+        let said = known[peer]
         sources.change(peer) { $0.remove(slots) }
         known.change(peer) { $0.forget(slots) }
-        replaceSource(of: slots, orClaim: again, &effects)
+        replaceSource(of: slots, that: said, &effects)
     }
 
     private mutating func giveUp(_ peer: PeerID, _ effects: inout [Effect]) {
         guard let source = sources[peer] else { return }
-        let slots = SlotSet(source.rest), again = unreplaced(slots, peer)
+        let said = known[peer]
         sources[peer] = nil
         known[peer] = nil
-        replaceSource(of: slots, orClaim: again, &effects)
+        replaceSource(of: SlotSet(source.rest), that: said, &effects)
     }
 
-    /// Slots that the source was to give whole, and of which the owner may have all by now: that is when others let go, and end when they leave.
-    private func unreplaced(_ slots: SlotSet, _ peer: PeerID) -> SlotSet {
-        guard let known = known[peer] else { return SlotSet() }
-        return SlotSet(
-            slots.slots.filter { slot in
-                guard let owner = placement.owner(of: slot), owner != me, present.contains(owner) else { return false }
-                return known.isWhole(slot) && !mergedWhole.contains(slot)
-            })
-    }
-
-    /// Another one that holds all for each, or the owner, or the rest must do.
-    private mutating func replaceSource(of slots: SlotSet, orClaim unreplaced: SlotSet, _ effects: inout [Effect]) {
+    /// Of what has all that the source was to give: another one that holds all, or the owner, which may have got it by now. That is when others
+    /// let go, and end when they leave. Else the rest must do.
+    /// - Parameter said: what the source held by its last answer. What it took as owner, and others did not, only the next owner has.
+    private mutating func replaceSource(of slots: SlotSet, that said: ClaimAnswer?, _ effects: inout [Effect]) {
         // There may be thousands, here and there.
         var waiting = SortedMap<PeerID, SlotSet>(), again = SlotSet()
         for slot in slots.slots {
-            guard let other = wholeHolder(of: slot) else {
-                if unreplaced.contains(slot) { again.insert(slot) } else { sourceIsDone(slot, &effects) }
+            let wasWhole = said?.isWhole(slot) ?? false, other = wholeHolder(of: slot)
+            let isNeeded = wasWhole ? other == nil && !mergedWhole.contains(slot) : said != nil
+            if isNeeded, hasOtherOwner(slot) {
+                again.insert(slot)
+                continue
+            }
+            guard let other else {
+                sourceIsDone(slot, &effects)
                 continue
             }
             if waiting[other] == nil { waiting[other] = SlotSet(sources[other]?.rest ?? []) }
@@ -146,10 +145,14 @@ extension ReplicaMachine {
                 enqueue(slot, from: other)
             }
         }
-        if again.isEmpty { return }
-        stopFetching(again)
-        toClaim.formUnion(again)
-        sourceless.formUnion(again)
+        claimAgain(again)
+    }
+
+    private mutating func claimAgain(_ slots: SlotSet) {
+        if slots.isEmpty { return }
+        stopFetching(slots)
+        toClaim.formUnion(slots)
+        sourceless.formUnion(slots)
     }
 
     mutating func dropSourcesThatWent(_ effects: inout [Effect]) {

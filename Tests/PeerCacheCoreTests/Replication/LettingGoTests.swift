@@ -16,4 +16,39 @@ extension ReplicaMachineTests {
         #expect(answer.complete.count > 0 && answer.owned.isEmpty)
         #expect(bench.machine.answer(to: mine, of: third, isBlank: { _ in false }).owned.map(\.slots) == [mine])
     }
+
+    /// Whoever took writes as owner lets go when the next owner has them. A copy that was to fetch them there was complete without: with what
+    /// another one had of before, or with nothing.
+    @Test(arguments: [false, true]) func whatAnOwnerTookAndLetGoIsFetchedFromTheNext(isThere: Bool) throws {
+        var bench = Bench(me)
+        let fourth = PeerID(high: 4, low: 4), three = try placement([me, other, third], digest: 1)
+        bench.handle(.placement(three, present: [other, third, fourth], copies: [2]))
+        let copied = SlotSet(slots(of: other, three).slots.filter { three.peers(of: $0, copies: 2).contains(me) })
+        var hasLetGo = false, fetched = SlotSet()
+        for _ in 0..<1_000 {
+            if bench.machine.unsettledCount == 0 { break }
+            for call in bench.takeCalls() {
+                switch (call.question, call.peer) {
+                case (.claim(let slots, _), other):
+                    bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: hasLetGo ? slots : SlotSet()))))
+                case (.claim(let slots, _), third) where !hasLetGo:
+                    let owned = [Ownership(since: 5, slots: slots)]
+                    bench.handle(.answered(call.id, .claimed(ClaimAnswer(partial: slots, owned: owned))))
+                case (.claim(let slots, _), fourth) where isThere:
+                    bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots))))
+                case (.claim, _): bench.handle(.answered(call.id, .claimed(ClaimAnswer())))
+                case (.pull, third):
+                    hasLetGo = true
+                    bench.handle(.answered(call.id, .notHeld))
+                case (.pull(let request, _), _):
+                    if call.peer == other { fetched.formUnion(SlotSet(request.slots)) }
+                    bench.handle(.answered(call.id, .pulled(slots: request.slots.count, next: 0, bytes: 1)))
+                default: bench.handle(.answered(call.id, .none))
+                }
+            }
+            bench.handle(.tick, after: 300)
+        }
+        #expect(bench.machine.unsettledCount == 0)
+        #expect(copied.count > 0 && fetched.intersection(copied) == copied)
+    }
 }
