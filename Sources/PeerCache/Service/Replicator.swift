@@ -41,9 +41,14 @@ final class Replicator: Sendable {
     func answer(to slots: SlotSet, of asker: PeerID, _ core: PeerCore) -> ClaimAnswer {
         state.withLock { state in
             markMisses(&state)
-            return state.machine.answer(to: slots, of: asker, isBlank: core.store.isBlank)
+            let answer = state.machine.answer(to: slots, of: asker, isBlank: core.store.isBlank)
+            state.machine.offer(answer, to: asker)
+            return answer
         }
     }
+
+    /// Slots of which the peer may have pages.
+    func offered(to asker: PeerID) -> SlotSet { state.withLock { $0.machine.offered(to: asker) } }
 
     func isComparable(_ slot: Slot, isVoting: Bool) -> Bool { state.withLock { $0.machine.isComparable(slot, isVoting: isVoting) } }
 

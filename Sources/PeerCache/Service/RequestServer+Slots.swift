@@ -62,28 +62,33 @@ extension RequestServer {
 
     private func pull(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {
         let pull = try PageReader.pull(request.value)
-        guard request.flags.contains(.gathering) else { return send(pull, request, connection) }
+        guard request.flags.contains(.gathering) else { return send(pull, request.id, connection) }
         // For fast caches. The store may hold a slot for strict ones alone: a page of it would look as if there were nothing.
-        let routing = peer.table.routing, asker = connection.peer
-        let isHeld = { [peer] slot in peer.replicator.holds(slot) && !peer.hasLetGoOfPart(of: slot, neededBy: asker, routing) }
-        let held = Array(pull.slots.prefix(while: isHeld))
-        if held.isEmpty { return refuse(request, .notHolder, connection) }
-        send(PullRequest(slots: held, bucket: pull.bucket, isBucketOnly: pull.isBucketOnly), request, connection) {
-            held.allSatisfy(isHeld)
+        let (id, asker) = (request.id, connection.peer)
+        beside(connection) { [peer] in
+            let routing = peer.table.routing, offered = peer.replicator.offered(to: asker)
+            let held = pull.slots.prefix { offered.contains($0) && !peer.hasLetGoOfPart(of: $0, neededBy: asker, routing) }
+            if held.isEmpty { return self.refuse(id, .notHolder, connection) }
+            let page = PullRequest(slots: Array(held), bucket: pull.bucket, isBucketOnly: pull.isBucketOnly)
+            self.send(page, id, connection, isForFast: true) {
+                let offered = peer.replicator.offered(to: asker)
+                return held.allSatisfy { offered.contains($0) }
+            }
         }
     }
 
     /// - Parameter isGood: asked when the page has been read; no: it is to be asked for again.
-    private func send(_ pull: PullRequest, _ request: WireRequest, _ connection: PeerConnection, if isGood: () -> Bool = { true }) {
+    private func send(
+        _ pull: PullRequest, _ id: UInt64, _ connection: PeerConnection, isForFast: Bool = false, if isGood: () -> Bool = { true }
+    ) {
         let caches = peer.cachesByIndex
-        let isForFast = request.flags.contains(.gathering)
         let page = peer.store.page(pull, now: peer.clock.tick(), isEntering: { isForFast && caches[$0]?.scheme == nil }) {
             caches[$0]?.nameBytes ?? []
         }
         guard let page else {
-            return refuse(request, .notHolder, connection)
+            return refuse(id, .notHolder, connection)
         }
-        if isGood() { respond(request.id, page, connection) } else { refuse(request, .overloaded, connection) }
+        if isGood() { respond(id, page, connection) } else { refuse(id, .overloaded, connection) }
     }
 
     private func compare(_ request: WireRequest, _ connection: PeerConnection) throws(WireError) {

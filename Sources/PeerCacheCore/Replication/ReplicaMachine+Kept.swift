@@ -11,6 +11,18 @@ extension ReplicaMachine {
     /// Slots that are kept for others. What is still fetched of them is taken in for all caches: their new owners are told that all is here.
     package var keptForOthers: SlotSet { kept.reduce(into: unneeded) { $0.formUnion($1.slots) } }
 
+    /// Whether caches of all numbers of copies have this peer in the slot's list.
+    package func isHolderForAll(_ slot: Slot) -> Bool { rank(slot, placement, placement.index(of: me)) < copies.first ?? 0 }
+
+    /// Take note of an answer to a claim.
+    package mutating func offer(_ answer: ClaimAnswer, to asker: PeerID) {
+        offered.insert(answer.complete, for: asker)
+        offered.insert(answer.partial, for: asker)
+    }
+
+    /// Slots of which the peer may have pages. Of one that was let go and gained anew a page would look as if there were nothing.
+    package func offered(to asker: PeerID) -> SlotSet { offered[asker] ?? SlotSet() }
+
     /// The slot is held again: nothing is given away.
     mutating func release(_ slot: Slot) {
         for position in kept.indices { kept[position].slots.remove(slot) }
@@ -74,6 +86,7 @@ extension ReplicaMachine {
     private mutating func letGo(_ slot: Slot, _ effects: inout [Effect]) {
         let rank = rank(slot, placement, placement.index(of: me))
         if rank > 0 { owned.remove(slot) }
+        offered.updateAll { _, slots in slots.remove(slot) }
         if rank < copiesMax {
             effects.append(.release(slot, rank: rank))
         } else {

@@ -20,6 +20,7 @@ extension ReplicaMachine {
         missed.removeAll { peer, _ in !present.contains(peer) }
         unchecked.removeAll { peer, _ in !present.contains(peer) }
         unheard.removeAll { peer, _ in !present.contains(peer) }
+        offered.removeAll { peer, _ in !present.contains(peer) && next.index(of: peer) == nil }
         letGoOfUnneeded()
         let mine = (before.index(of: me), next.index(of: me))
         // Whoever meets others for the first time has owned everything on its own, and so may they; or who was on another side meanwhile. Who

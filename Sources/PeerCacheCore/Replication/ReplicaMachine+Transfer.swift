@@ -104,6 +104,9 @@ extension ReplicaMachine {
         gone.subtract(answer.complete)
         gone.subtract(answer.partial)
         lacks(gone, peer, &effects)
+        // What was let go and gained anew is not whole any more.
+        let rest = SlotSet(sources[peer]?.rest ?? []).intersection(asked), said = known[peer]
+        claimAgain(SlotSet(rest.slots.filter { said?.isWhole($0) == true && !answer.isWhole($0) && hasOtherOwner($0) }))
     }
 
     private mutating func lacks(_ slots: SlotSet, _ peer: PeerID, _ effects: inout [Effect]) {

@@ -61,6 +61,8 @@ package struct ReplicaMachine: Sendable {
     /// To be let go, some with each input.
     var unneeded = SlotSet()
     var askOwnersAt: Instant?
+    /// What claimers were told that is here, and has not been let go since.
+    var offered = SortedMap<PeerID, SlotSet>()
 
     // Missed writes.
     /// Holders that are to be told that they missed a write of these slots.
@@ -160,9 +162,6 @@ package struct ReplicaMachine: Sendable {
         guard mine >= copies[0], rank(slot, placement, placement.index(of: asker)) < mine else { return false }
         return !unneeded.contains(slot) && !kept.contains { $0.slots.contains(slot) }
     }
-
-    /// Whether caches of all numbers of copies have this peer in the slot's list.
-    package func isHolderForAll(_ slot: Slot) -> Bool { rank(slot, placement, placement.index(of: me)) < copies.first ?? 0 }
 
     /// Whether a slot may be compared: all that there is is here.
     /// - Parameter isVoting: this peer votes on the slot.

@@ -79,12 +79,14 @@ extension SimulatedReplicas {
             case .claim(let digest), .missed(let digest):
                 guard peers[index].placement.digest == digest, let slots = try? PageReader.claim(bytes).slots else { return nil }
                 let answer = peers[index].machine.answer(to: slots, of: peers[asker].id, isBlank: peers[index].store.isBlank)
+                peers[index].machine.offer(answer, to: peers[asker].id)
                 trace(index, "says to \(asker) that all is here of", of: answer.complete)
                 trace(index, "says to \(asker) that a part is here of", of: answer.partial)
                 return PageWriter.claimAnswer(answer, floors: [])
             case .pull:
                 guard let pull = try? PageReader.pull(bytes) else { return nil }
-                let held = Array(pull.slots.prefix { !hasLetGoOfPart(index, of: $0, neededBy: asker) })
+                let offered = peers[index].machine.offered(to: peers[asker].id)
+                let held = Array(pull.slots.prefix { offered.contains($0) && !hasLetGoOfPart(index, of: $0, neededBy: asker) })
                 if held.isEmpty { return nil }
                 return page(index, PullRequest(slots: held, bucket: pull.bucket, isBucketOnly: pull.isBucketOnly))
             case .repair: return (try? PageReader.pull(bytes)).flatMap { page(index, $0) }
