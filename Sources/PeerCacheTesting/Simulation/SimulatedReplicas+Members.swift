@@ -77,7 +77,7 @@ extension SimulatedReplicas {
         }
     }
 
-    private func isSettled(_ table: Table) -> Bool {
+    func isSettled(_ table: Table) -> Bool {
         moving == 0
             && table.present.allSatisfy {
                 let machine = peers[$0].machine

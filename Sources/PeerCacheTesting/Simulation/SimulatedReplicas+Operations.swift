@@ -186,6 +186,7 @@ extension SimulatedReplicas {
         isBeingWritten[operation.key] = false
         if peers[owner].hasCrashed, !isKnown(operation.key, stamp) { return }
         newest[operation.key] = max(newest[operation.key], stamp)
+        if !peers[owner].hasCrashed { promised[operation.key] = newest[operation.key] }
         confirmedAt[operation.key] = now
         confirmed[operation.key] = max(confirmed[operation.key], operation.floor)
     }
@@ -193,15 +194,6 @@ extension SimulatedReplicas {
     /// A living peer has it, or something newer.
     func isKnown(_ key: Int, _ stamp: Stamp) -> Bool {
         peers.indices.contains { peers[$0].isAlive && guardStamp($0, key) >= stamp }
-    }
-
-    /// What this peer took with it, as no other holder lives, is lost: the newest that the living know is to be kept.
-    mutating func forgetLost(with victim: Int) {
-        for key in newest.indices where guardStamp(victim, key) >= newest[key] && !isKnown(key, newest[key]) {
-            trace?("\(now / 1_000_000) key \(key): \(newest[key].clock) is lost")
-            newest[key] = peers.indices.filter { peers[$0].isAlive }.map { guardStamp($0, key) }.max() ?? .zero
-            confirmed[key] = 0
-        }
     }
 
     // MARK: Owners
@@ -253,7 +245,7 @@ extension SimulatedReplicas {
         }
     }
 
-    private func guardStamp(_ index: Int, _ key: Int) -> Stamp {
+    func guardStamp(_ index: Int, _ key: Int) -> Stamp {
         Array("\(key)".utf8).withUnsafeBytes { peers[index].store.guardStamp(id(key), $0.bytes) }
     }
 

@@ -60,9 +60,11 @@ package struct SimulatedReplicas {
             slowAnswers = seed % 11 == 6 ? 100 : 0
         }
 
-        /// Whether nothing that was confirmed may be lost. A former owner that does not answer in time has what its successor never hears of;
-        /// with losses and one change upon the other that may be.
-        var keepsAll: Bool { !isStale && silentLosses == 0 && (isGated || losses == 0) }
+        /// Whether what was confirmed is looked for. Crashes take with them what only one peer had; other windows lose nothing. Without surges
+        /// more messages may be lost, and a copy that is told so while its owner still gathers drops what it has.
+        var keepsAll: Bool {
+            !splits && silentLosses == 0 && (surges || !isStale && (isGated || losses == 0))
+        }
         /// Whether a read may return what was written before what was confirmed: the windows of the contract (§2).
         var isStale: Bool { crashes || splits || slowAnswers > 0 }
     }
@@ -186,6 +188,10 @@ package struct SimulatedReplicas {
     var confirmed: [Int]
     /// The highest stamp of a confirmed write or removal that did not go with all its holders.
     var newest: [Stamp]
+    /// Of ``newest``, what may not be lost.
+    var promised: [Stamp]
+    /// What all holders had when nothing was under way last, and nobody has crashed since.
+    var assured: [Stamp]
     /// Peers of two sides hear nothing of each other.
     var side: [Int] = []
     var isSplit = false
@@ -199,6 +205,8 @@ package struct SimulatedReplicas {
         rows = Array(repeating: (0, true), count: scenario.keys)
         confirmed = Array(repeating: 0, count: scenario.keys)
         newest = Array(repeating: .zero, count: scenario.keys)
+        promised = newest
+        assured = newest
         confirmedAt = Array(repeating: 0, count: scenario.keys)
         isBeingWritten = Array(repeating: false, count: scenario.keys)
         guard let secret = HashSecret((0..<HashSecret.byteCount).map { UInt8(truncatingIfNeeded: $0 &* 37) }) else {
