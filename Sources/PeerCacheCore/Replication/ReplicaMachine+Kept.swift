@@ -33,9 +33,10 @@ extension ReplicaMachine {
     mutating func ownerAnswered(_ peer: PeerID, _ answer: Answer) {
         guard case .claimed(let answer) = answer else { return }
         // It does not know yet that it does not hold all.
-        let untold = untold[peer] ?? SlotSet()
+        let untold = untold[peer] ?? SlotSet(), owned = answer.owned.reduce(into: SlotSet()) { $0.formUnion($1.slots) }
         for position in kept.indices where kept[position].isOwed {
-            var complete = kept[position].slots.intersection(answer.complete)
+            // While it claims the slot it is a copy that the next placement may pass over; whom to ask then only this peer knows.
+            var complete = kept[position].slots.intersection(answer.complete).intersection(owned)
             complete.subtract(untold)
             for slot in complete.slots where placement.owner(of: slot) == peer {
                 kept[position].slots.remove(slot)

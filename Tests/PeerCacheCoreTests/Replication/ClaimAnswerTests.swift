@@ -174,7 +174,10 @@ extension ReplicaMachineTests {
         }
         pass { ClaimAnswer(partial: $0) }
         #expect(forgotten.intersection(lost).count == 0)
+        // A copy that claims what it holds may never become owner, and would not know who was.
         pass { ClaimAnswer(complete: $0) }
+        #expect(forgotten.intersection(lost).count == 0)
+        pass { ClaimAnswer(complete: $0, owned: [Ownership(since: 9, slots: $0)]) }
         #expect(forgotten.intersection(lost) == lost)
     }
 

@@ -197,7 +197,9 @@ extension ReplicaMachineTests {
         bench.handle(.tick, after: 200)
         let owed = bench.machine.owedCount
         for call in bench.takeCalls() {
-            if let slots = claimed(call.question) { bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots)))) }
+            guard let slots = claimed(call.question) else { continue }
+            let answer = ClaimAnswer(complete: slots, owned: [Ownership(since: 9, slots: slots)])
+            bench.handle(.answered(call.id, .claimed(answer)))
         }
         #expect(owed > 1 && bench.machine.owedCount == 1)
     }

@@ -123,7 +123,8 @@ import Testing
         bench.handle(.tick, after: 200)
         for call in bench.takeCalls() {
             guard let slots = claimed(call.question) else { continue }
-            bench.handle(.answered(call.id, .claimed(ClaimAnswer(complete: slots))))
+            let answer = ClaimAnswer(complete: slots, owned: [Ownership(since: 9, slots: slots)])
+            bench.handle(.answered(call.id, .claimed(answer)))
         }
         #expect(bench.machine.owedCount == 0)
     }
