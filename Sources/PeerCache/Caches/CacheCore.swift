@@ -229,9 +229,14 @@ final class CacheCore: Sendable {
     private func fill(_ key: [UInt8], _ hash: UInt64, _ loaded: LoadedValue, placement: UInt64) -> Bool {
         // A load that outlived its placement is for its waiters only: another peer may have owned the key meanwhile.
         guard loaded.bytes.readableBytes <= peer.valueBytesMax, peer.table.routing.digest == placement else { return false }
-        let result = key.withUnsafeBytes { key in
+        let result: WriteResult = key.withUnsafeBytes { key in
             loaded.bytes.withUnsafeReadableBytes { value in
-                peer.store.apply(
+                // What is outdated by its version nobody else gets either: no floor need rise above its stamp.
+                let version = peer.store.sourceVersion(value, index)
+                guard version == 0 || peer.store.wants(id(hash), key.bytes, stamp: loaded.stamp, version: version) else {
+                    return .superseded
+                }
+                return peer.store.apply(
                     id(hash), key.bytes, value: value.bytes, stamp: loaded.stamp, ttl: options.ttl, kind: .fill, now: peer.clock.tick())
             }
         }
