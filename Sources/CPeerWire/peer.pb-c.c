@@ -2713,7 +2713,7 @@ const ProtobufCMessageDescriptor peercache__page__descriptor =
   (ProtobufCMessageInit) peercache__page__init,
   NULL,NULL,NULL    /* reserved[123] */
 };
-static const ProtobufCFieldDescriptor peercache__bucket__field_descriptors[4] =
+static const ProtobufCFieldDescriptor peercache__bucket__field_descriptors[5] =
 {
   {
     "index",
@@ -2763,17 +2763,30 @@ static const ProtobufCFieldDescriptor peercache__bucket__field_descriptors[4] =
     0,             /* flags */
     0,NULL,NULL    /* reserved1,reserved2, etc */
   },
+  {
+    "gathered",
+    5,
+    PROTOBUF_C_LABEL_REPEATED,
+    PROTOBUF_C_TYPE_MESSAGE,
+    offsetof(Peercache__Bucket, n_gathered),
+    offsetof(Peercache__Bucket, gathered),
+    &peercache__entry__descriptor,
+    NULL,
+    0,             /* flags */
+    0,NULL,NULL    /* reserved1,reserved2, etc */
+  },
 };
 static const unsigned peercache__bucket__field_indices_by_name[] = {
   3,   /* field[3] = entries */
   1,   /* field[1] = floor_clock */
   2,   /* field[2] = floor_origin */
+  4,   /* field[4] = gathered */
   0,   /* field[0] = index */
 };
 static const ProtobufCIntRange peercache__bucket__number_ranges[1 + 1] =
 {
   { 1, 0 },
-  { 0, 4 }
+  { 0, 5 }
 };
 const ProtobufCMessageDescriptor peercache__bucket__descriptor =
 {
@@ -2783,7 +2796,7 @@ const ProtobufCMessageDescriptor peercache__bucket__descriptor =
   "Peercache__Bucket",
   "peercache",
   sizeof(Peercache__Bucket),
-  4,
+  5,
   peercache__bucket__field_descriptors,
   peercache__bucket__field_indices_by_name,
   1,  peercache__bucket__number_ranges,

@@ -498,10 +498,15 @@ struct  Peercache__Bucket
   uint32_t floor_origin;
   size_t n_entries;
   Peercache__Entry **entries;
+  /*
+   * without key: caches that are still being gathered there, and their floors instead of this one
+   */
+  size_t n_gathered;
+  Peercache__Entry **gathered;
 };
 #define PEERCACHE__BUCKET__INIT \
  { PROTOBUF_C_MESSAGE_INIT (&peercache__bucket__descriptor) \
-    , 0, 0, 0, 0,NULL }
+    , 0, 0, 0, 0,NULL, 0,NULL }
 
 
 struct  Peercache__Entry

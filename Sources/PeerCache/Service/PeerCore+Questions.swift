@@ -50,8 +50,11 @@ extension PeerCore {
 
     /// - Parameters:
     ///   - scheme: of the strict caches that the page is for; nil: it is for the fast ones, or a repair of all.
-    ///   - isWhole: as in ``PageKind``.
-    private func pageContext(_ scheme: QuorumScheme?, from other: PeerID, isWhole: Bool) -> PageContext {
+    ///   - speaksForAll: as in ``PageKind``.
+    ///   - isRepair: it brings what both hold of any cache.
+    private func pageContext(
+        _ scheme: QuorumScheme?, from other: PeerID, speaksForAll: Bool = true, isRepair: Bool = false
+    ) -> PageContext {
         let routing = table.routing
         let caches = cachesByIndex
         // After the routing: what that takes from this peer is kept already.
@@ -59,12 +62,12 @@ extension PeerCore {
         return PageContext(
             cache: { self.cache(named: $0)?.index },
             holds: { index, slot in
-                guard let cache = caches[index] else { return false }
+                guard let cache = caches[index], isRepair || cache.scheme == scheme else { return false }
                 return routing.isHolder(slot, copies: cache.options.copies) || (cache.scheme == nil && kept.contains(slot))
             },
             isConcerned: { index, slot in
                 guard let cache = caches[index], cache.scheme == scheme else { return false }
-                return isWhole || routing.placement.peers(of: slot, copies: cache.options.copies).contains(other)
+                return speaksForAll || routing.placement.peers(of: slot, copies: cache.options.copies).contains(other)
             },
             hash: { index, key in caches[index]?.secret.hash(key) ?? 0 },
             accepts: { self.clock.accepts($0) }, now: clock.tick(), dropsUnknown: scheme != nil)
@@ -83,7 +86,7 @@ extension PeerCore {
     private func takeIn(
         _ response: PeerResponse, _ pull: PullRequest, _ kind: PageKind, _ scheme: QuorumScheme?, from other: PeerID
     ) async -> PageResult? {
-        let context = pageContext(scheme, from: other, isWhole: kind.isWhole)
+        let context = pageContext(scheme, from: other, speaksForAll: kind.speaksForAll)
         guard response.status == .ok,
             var result = response.value.withUnsafeReadableBytes({ bytes in
                 try? store.takeIn(bytes, asked: pull, isDoubtful: kind.isDoubtful, context)
@@ -91,10 +94,7 @@ extension PeerCore {
         else { return nil }
         counters.add(.bytesPulled, UInt64(result.bytes))
         for (key, stamp, version) in result.deferred { result.bytes += await fetch(key, stamp, version: version, from: other) }
-        for (bucket, floor) in result.floors {
-            guard let slot = Slot(index: bucket.slot) else { continue }
-            store.raiseFloor(of: bucket, to: floor) { context.isConcerned($0, slot) }
-        }
+        for floor in result.floors { store.raiseFloor(of: floor.bucket, to: floor.stamp, gathered: floor.gathered) }
         return result
     }
 
@@ -117,7 +117,7 @@ extension PeerCore {
             return answer.map { .sealed($0) } ?? .none
         case .pull(let pull):
             guard let response = await request(.pull, PageWriter.pull(pull), to: other, Self.questionPatience),
-                let result = await takeIn(response, pull, PageKind(isDoubtful: true, isWhole: true), scheme, from: other)
+                let result = await takeIn(response, pull, PageKind(isDoubtful: true, speaksForAll: true), scheme, from: other)
             else { return .none }
             return .pulled(slots: result.slots, next: result.next, bytes: result.bytes)
         }
@@ -135,7 +135,7 @@ extension PeerCore {
             return found.bytes.readableBytes
         }
         // Whatever else comes of this key is older.
-        store.raiseFloor(of: BucketIndex(hash: hash), to: stamp) { $0 == key.cache }
+        store.raiseFloor(of: BucketIndex(hash: hash), to: stamp) { $0 == key.cache ? stamp : .zero }
         key.bytes.withUnsafeBytes { bytes in
             guard store.wants(cache.id(hash), bytes.bytes, stamp: stamp, version: version) else { return }
             _ = store.drop(cache.id(hash), bytes.bytes, below: version > 0 ? nil : stamp)
@@ -186,7 +186,7 @@ extension PeerCore {
         let caches = cachesByIndex
         var isShipped = true
         let result = response.value.withUnsafeReadableBytes { bytes in
-            try? store.repair(bucket, with: bytes, pageContext(nil, from: other, isWhole: true)) { id, key, info, value in
+            try? store.repair(bucket, with: bytes, pageContext(nil, from: other, isRepair: true)) { id, key, info, value in
                 guard let cache = caches[id.cache] else { return }
                 // The two may have the slot in common for other caches only.
                 guard table.routing.holders(id.hash, copies: cache.options.copies).contains(other) else { return }

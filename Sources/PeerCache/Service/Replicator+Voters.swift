@@ -100,7 +100,7 @@ extension Replicator {
             switch effect {
             case .adopt(let slot):
                 let scheme = state.voters[position].votes.scheme
-                core.store.enter(slot, core.caches.filter { $0.scheme == scheme }.map(\.index))
+                enter(slot, core) { $0.scheme == scheme }
             case .forget(let slot):
                 let scheme = state.voters[position].votes.scheme
                 forget(slot, state, core) { $0.scheme == scheme }
@@ -109,15 +109,16 @@ extension Replicator {
                 let stamp = core.mint(above: .zero), scheme = state.voters[position].votes.scheme
                 let gone = Set(core.caches.filter { $0.scheme == scheme }.map(\.index))  // asked for membership, never iterated
                 for bucket in BucketIndex.all(of: slot) {
-                    core.store.dropOutdated(bucket, below: stamp, now: core.clock.tick(), except: []) { gone.contains($0) }
-                    core.store.raiseFloor(of: bucket, to: stamp) { gone.contains($0) }
+                    let floor = { (cache: CacheIndex) in gone.contains(cache) ? stamp : .zero }
+                    core.store.dropOutdated(bucket, now: core.clock.tick(), below: floor)
+                    core.store.raiseFloor(of: bucket, to: stamp, gathered: floor)
                 }
             case .votes(let slots):
-                let scheme = state.voters[position].votes.scheme
+                let scheme = state.voters[position].votes.scheme, caches = core.cachesByIndex
                 var new = slots
                 new.subtract(state.voters[position].published)
                 for slot in new.slots {
-                    core.store.settle(slot) { core.cachesByIndex[$0]?.scheme == scheme }
+                    core.store.settle(slot) { caches[$0]?.scheme == scheme }
                 }
                 publish(slots, &state.voters[position])
             case .call, .synchronize: break

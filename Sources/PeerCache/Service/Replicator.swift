@@ -136,17 +136,17 @@ final class Replicator: Sendable {
         switch effect {
         case .adopt(let slot):
             held[slot] = 1
-            core.store.enter(slot, core.caches.filter { $0.scheme == nil }.map(\.index))
-        case .enter(let slot, let rank):
-            core.store.enter(slot, core.caches.filter { $0.scheme == nil && $0.options.copies <= rank }.map(\.index))
+            enter(slot, core) { $0.scheme == nil }
+        case .enter(let slot, let copies):
+            enter(slot, core) { $0.scheme == nil && copies.contains($0.options.copies) }
         case .forget(let slot):
             held[slot] = 0
             forget(slot, state, core) { $0.scheme == nil }
         case .drop(let slot, let clock):
-            let concerned = Set(core.caches.filter { $0.scheme == nil }.map(\.index))  // asked for membership, never iterated
+            let caches = core.cachesByIndex
             for bucket in BucketIndex.all(of: slot) {
-                core.store.dropOutdated(bucket, below: Stamp(clock: clock, origin: 0), now: core.clock.tick(), except: []) {
-                    concerned.contains($0)
+                core.store.dropOutdated(bucket, now: core.clock.tick()) { cache in
+                    caches[cache].map { $0.scheme == nil } == true ? Stamp(clock: clock, origin: 0) : .zero
                 }
             }
         case .release(let slot, let rank):
@@ -155,12 +155,21 @@ final class Replicator: Sendable {
             if held[slot] == 1 { held[slot] = 2 }
             core.store.forget(slot) { gone.contains($0) }
         case .serve(let slot, let serving):
+            if serving == .open {
+                let caches = core.cachesByIndex
+                core.store.settle(slot) { caches[$0]?.scheme == nil }
+            }
             servings[slot] = serving.rawValue
-            if serving == .open { core.store.settle(slot) { core.cachesByIndex[$0]?.scheme == nil } }
             // It is gathered anew, at another rank, or nobody else is there.
             if held[slot] == 2, state.machine.isHolderForAll(slot) { held[slot] = 1 }
         case .call, .synchronize: break
         }
+    }
+
+    /// Caches that come and go together need no floors of their own.
+    func enter(_ slot: Slot, _ core: PeerCore, where isEntering: (CacheCore) -> Bool) {
+        let caches = core.caches, isMixed = !caches.allSatisfy { $0.scheme == nil && $0.options.copies == caches.first?.options.copies }
+        core.store.enter(slot, isMixed ? caches.filter(isEntering).map(\.index) : [])
     }
 
     /// Forgets a slot of some caches, and as a whole when no machine holds it any more.

@@ -70,7 +70,7 @@ extension RequestServer {
             let held = pull.slots.prefix { offered.contains($0) && !peer.hasLetGoOfPart(of: $0, neededBy: asker, routing) }
             if held.isEmpty { return self.refuse(id, .notHolder, connection) }
             let page = PullRequest(slots: Array(held), bucket: pull.bucket, isBucketOnly: pull.isBucketOnly)
-            self.send(page, id, connection, isForFast: true) {
+            self.send(page, id, connection) {
                 let offered = peer.replicator.offered(to: asker)
                 return held.allSatisfy { offered.contains($0) }
             }
@@ -78,14 +78,9 @@ extension RequestServer {
     }
 
     /// - Parameter isGood: asked when the page has been read; no: it is to be asked for again.
-    private func send(
-        _ pull: PullRequest, _ id: UInt64, _ connection: PeerConnection, isForFast: Bool = false, if isGood: () -> Bool = { true }
-    ) {
+    private func send(_ pull: PullRequest, _ id: UInt64, _ connection: PeerConnection, if isGood: () -> Bool = { true }) {
         let caches = peer.cachesByIndex
-        let page = peer.store.page(pull, now: peer.clock.tick(), isEntering: { isForFast && caches[$0]?.scheme == nil }) {
-            caches[$0]?.nameBytes ?? []
-        }
-        guard let page else {
+        guard let page = peer.store.page(pull, now: peer.clock.tick(), name: { caches[$0]?.nameBytes ?? [] }) else {
             return refuse(id, .notHolder, connection)
         }
         if isGood() { respond(id, page, connection) } else { refuse(id, .overloaded, connection) }

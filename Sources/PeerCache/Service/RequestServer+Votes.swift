@@ -60,7 +60,7 @@ extension RequestServer {
         if let cache {
             result = cache.store(Content(request), request.key, hash, request.stamp)
         } else {
-            peer.store.raiseFloor(of: BucketIndex(hash: hash), to: request.stamp) { _ in false }
+            peer.store.raiseFloor(of: BucketIndex(hash: hash), to: request.stamp) { _ in .zero }
         }
         // What is newer is taken in anyway.
         guard tookPart else { return abstain(request, connection) }

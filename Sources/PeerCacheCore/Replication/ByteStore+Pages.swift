@@ -24,6 +24,16 @@ package struct PageContext {
         self.isConcerned = isConcerned
     }
 
+    fileprivate func accepts(_ bucket: PageReader.Bucket) -> Bool {
+        accepts(bucket.floor) && bucket.gathered.allSatisfy { accepts($0.floor) }
+    }
+
+    /// Of caches that the other is gathering for the same reason. Voters take the slot's, which is only too high.
+    fileprivate func floors(_ bucket: PageReader.Bucket, _ caches: [CacheIndex?]) -> [CacheIndex: Stamp] {
+        guard !dropsUnknown else { return [:] }
+        return bucket.gathered.reduce(into: [:]) { floors, found in if let cache = caches[found.cache] { floors[cache] = found.floor } }
+    }
+
     /// The highest stamp of an entry of the bucket whose cache is not known here.
     fileprivate func unknown(_ bucket: PageReader.Bucket, _ caches: [CacheIndex?]) -> Stamp {
         guard dropsUnknown else { return .zero }
@@ -47,15 +57,21 @@ package struct PageContext {
 }
 
 /// What a page came to.
-package struct PageResult: Sendable {
+package struct PageResult {
+    package struct Floor {
+        package var bucket: BucketIndex
+        package var stamp: Stamp
+        package var gathered: (CacheIndex) -> Stamp
+    }
+
     /// Slots of the request that are finished, and where the next one goes on.
     package var slots = 0
     package var next = 0
     package var bytes = 0
     /// Too long for a page, newer than what is held: to be asked for one by one.
     package var deferred: [(key: HeldKey, stamp: Stamp, version: UInt64)] = []
-    /// To be raised when those have come.
-    package var floors: [(bucket: BucketIndex, floor: Stamp)] = []
+    /// To be raised when those have come, with ``ByteStore/raiseFloor(of:to:gathered:)``.
+    package var floors: [Floor] = []
     /// Refused: stamps from the future, keys of other slots.
     package var refused = 0
 }
@@ -76,24 +92,26 @@ extension ByteStore {
         let (count, next) = try PageReader.page(page) { bucket, names in
             let known = caches ?? names.map(context.cache)
             caches = known
-            guard slots.contains(bucket.index.slot), let slot = Slot(index: bucket.index.slot), context.accepts(bucket.floor) else {
+            guard slots.contains(bucket.index.slot), let slot = Slot(index: bucket.index.slot), context.accepts(bucket) else {
                 return result.refused += 1
             }
+            let floors = context.floors(bucket, known),
+                floor = { (cache: CacheIndex) in
+                    context.isConcerned(cache, slot) ? floors[cache] ?? bucket.floor : .zero
+                }
             var held: Set<HeldKey> = []
             let deferredBefore = result.deferred.count
             for (entry, id) in context.entries(bucket, known, slot, refused: &result.refused) {
                 if isDoubtful { held.insert(HeldKey(cache: id.cache, bytes: Array(entry.key))) }
                 takeIn(entry, id, context, &result)
             }
-            if isDoubtful {
-                dropOutdated(bucket.index, below: bucket.floor, now: context.now, except: held) { context.isConcerned($0, slot) }
-            }
+            if isDoubtful { dropOutdated(bucket.index, now: context.now, except: held, below: floor) }
             let unknown = context.unknown(bucket, known)
-            if unknown > .zero { raiseFloor(of: bucket.index, to: unknown) { _ in false } }
+            if unknown > .zero { raiseFloor(of: bucket.index, to: unknown) { _ in .zero } }
             if result.deferred.count > deferredBefore {
-                result.floors.append((bucket.index, bucket.floor))
+                result.floors.append(PageResult.Floor(bucket: bucket.index, stamp: bucket.floor, gathered: floor))
             } else {
-                raiseFloor(of: bucket.index, to: bucket.floor) { context.isConcerned($0, slot) }
+                raiseFloor(of: bucket.index, to: bucket.floor, gathered: floor)
             }
         }
         (result.slots, result.next) = (count, next)

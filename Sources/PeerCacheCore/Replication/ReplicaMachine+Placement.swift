@@ -29,14 +29,14 @@ extension ReplicaMachine {
         let meets =
             (before.members.count <= 1 && next.members.count > 1) || vanished.contains { next.index(of: $0) != nil } || meetsElders
         noteVanished(before, next, present)
-        let isAlone = present.isEmpty
+        let isAlone = present.isEmpty, keptBefore = keptForOthers
         var claimed = SlotSet(), stopped = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
         for index in 0..<Slot.count {
             guard let slot = Slot(index: index) else { continue }
             let old = rank(slot, before, mine.0), new = rank(slot, next, mine.1), wasClaiming = claiming.contains(slot)
             // A cache that is registered late starts without what others hold of it, where the slot is held already.
             let wasHeld = old < beforeCopies.last ?? 0
-            let enters = copies.contains { new < $0 && !(old < $0 && (wasHeld || beforeCopies.contains($0))) }
+            let entering = copies.filter { new < $0 && !(old < $0 && (wasHeld || beforeCopies.contains($0))) }, enters = !entering.isEmpty
             let leaves = beforeCopies.contains { old < $0 && !(copies.contains($0) && new < $0) }
             // Another owner may be asked too early, too.
             if before.owner(of: slot) != next.owner(of: slot) { askedAgain.remove(slot) }
@@ -47,7 +47,12 @@ extension ReplicaMachine {
                 stopped.insert(slot)
                 askedAgain.remove(slot)
                 sourceless.remove(slot)
-                if contents[index] == .absent { effects.append(.adopt(slot)) } else if enters { effects.append(.enter(slot, rank: old)) }
+                // What has not been let go is here, with what was dropped of it.
+                if contents[index] == .absent {
+                    effects.append(.adopt(slot))
+                } else if enters, !keptBefore.contains(slot) {
+                    effects.append(.enter(slot, copies: entering))
+                }
                 // Entries of before, without what was written elsewhere meanwhile.
                 gatheringSince[index] = now.hlc
                 let isWhole = isAlone && !lacking.contains(slot)

@@ -192,7 +192,8 @@ extension ReplicaMachine {
     }
 
     private func pageKind(_ slot: Slot, of peer: PeerID) -> PageKind {
-        PageKind(isDoubtful: contents[slot.index] == .regaining, isWhole: known[peer]?.isWhole(slot) == true)
+        let answer = known[peer] ?? ClaimAnswer()
+        return PageKind(isDoubtful: contents[slot.index] == .regaining, speaksForAll: answer.isWhole(slot) || answer.owned(slot) > 0)
     }
 
     private mutating func refill() {

@@ -54,10 +54,10 @@ package struct MissedWrites: Hashable, Sendable {
 package struct PageKind: Hashable, Sendable {
     /// What is held here may be outdated: what the other does not hold is dropped below the other's floors.
     package var isDoubtful: Bool
-    /// The other holds all that there is. If not it speaks only for caches in whose lists it is.
-    package var isWhole: Bool
+    /// The other holds all that there is, or was the owner. If not it speaks only for caches in whose lists it is.
+    package var speaksForAll: Bool
 
-    package init(isDoubtful: Bool, isWhole: Bool) { (self.isDoubtful, self.isWhole) = (isDoubtful, isWhole) }
+    package init(isDoubtful: Bool, speaksForAll: Bool) { (self.isDoubtful, self.speaksForAll) = (isDoubtful, speaksForAll) }
 }
 
 /// Slots that a peer began to own at one time.
@@ -184,8 +184,8 @@ extension ReplicaMachine {
     /// What the shell must do, in this order.
     package enum Effect: Hashable, Sendable {
         case adopt(Slot)
-        /// The slot is here, but not for caches of so few copies that this peer's former rank was none of them: their entries come now.
-        case enter(Slot, rank: Int)
+        /// The slot is here, but not for fast caches of these numbers of copies: their entries come now.
+        case enter(Slot, copies: [Int])
         case forget(Slot)
         /// Drop what was written before this reading of the clock, by whomever.
         case drop(Slot, olderThan: UInt64)

@@ -37,18 +37,19 @@ extension ByteStore {
     /// - Parameters:
     ///   - valueBytesMax: longer values are not looked at: `body` gets nil for them. Asked before each.
     ///   - body: runs under the shard's lock and must not call the store.
-    ///   - isEntering: if some of these caches are being gathered, their lowest floor is returned, and not the slot's.
+    ///   - gathered: gets the floors of caches that are being gathered.
     /// - Returns: the floor; nil when the slot is absent.
     /// - Complexity: O(entries of the bucket) under one lock.
     package func readBucket(
-        _ bucket: BucketIndex, now: Tick, valueBytesMax: () -> Int, isEntering: (CacheIndex) -> Bool = { _ in false },
+        _ bucket: BucketIndex, now: Tick, valueBytesMax: () -> Int, gathered: (CacheIndex, Stamp) -> Void = { _, _ in },
         _ body: (KeyID, UnsafeRawBufferPointer, EntryInfo, UnsafeRawBufferPointer?) -> Void
     ) -> Stamp? {
         guard bucket.index >= 0 else { return nil }
         return shard(ofSlot: bucket.slot)?.pointee.lock.withLock { shard in
             guard shard.slots.isHeld(bucket.slot) else { return nil }
             let floor = shard.bucket(bucket, now: now, valueBytesMax: valueBytesMax, body)
-            return shard.entering.lowest(bucket) { isEntering(CacheIndex($0)) } ?? floor
+            shard.entering.visit(bucket) { gathered(CacheIndex($0), $1) }
+            return floor
         }
     }
 
@@ -64,25 +65,22 @@ extension ByteStore {
     }
 
     /// The page that answers a pull: whole buckets, each as of one moment, up to the first slot that is absent. Nil: that is the first one.
-    /// - Parameters:
-    ///   - isEntering: the page is for these caches: where they are being gathered, what was dropped for others says nothing of them.
-    ///   - name: of a cache, as it goes on the wire.
-    package func page(
-        _ request: PullRequest, now: Tick, isEntering: (CacheIndex) -> Bool = { _ in false }, name: (CacheIndex) -> [UInt8]
-    ) -> [UInt8]? {
+    /// - Parameter name: of a cache, as it goes on the wire.
+    package func page(_ request: PullRequest, now: Tick, name: (CacheIndex) -> [UInt8]) -> [UInt8]? {
         var page = PageBuilder()
         var bucket = request.bucket
         for (position, slot) in request.slots.enumerated() {
             while bucket < BucketIndex.perSlot {
                 if page.isFull { return page.finish(slots: position, next: bucket) }
                 if let index = BucketIndex(index: slot.index * BucketIndex.perSlot + bucket) {
+                    var gathered: [(CacheIndex, Stamp)] = []
                     let floor = readBucket(
-                        index, now: now, valueBytesMax: { page.valueBytesMax }, isEntering: isEntering
+                        index, now: now, valueBytesMax: { page.valueBytesMax }, gathered: { gathered.append(($0, $1)) }
                     ) { id, key, info, value in
                         page.add(id.cache, key, value, info) { name(id.cache) }
                     }
                     guard let floor else { return position == 0 ? nil : page.finish(slots: position, next: 0) }
-                    page.end(index, floor: floor)
+                    page.end(index, floor: floor, gathered: gathered, name: name)
                 }
                 bucket += 1
                 if request.isBucketOnly { return page.finish(slots: 1, next: 0) }
@@ -108,22 +106,22 @@ extension ByteStore {
         }
     }
 
-    /// Drops what is held of a bucket below `floor`, unless the other holder holds the key too: it has dropped that or something newer
+    /// Drops what is held of a bucket below the other holder's floor, unless that holds the key too: it has dropped that or something newer
     /// (`merge` of `CONTRACT.md` §4).
     /// - Parameters:
+    ///   - floor: of a cache; ``Stamp/zero``: the other holder does not speak for it.
     ///   - others: keys that the other holder holds.
-    ///   - isConcerned: whether the other holder speaks for the cache.
     package func dropOutdated(
-        _ bucket: BucketIndex, below floor: Stamp, now: Tick, except others: Set<HeldKey>,
-        of isConcerned: (CacheIndex) -> Bool = { _ in true }
+        _ bucket: BucketIndex, now: Tick, except others: Set<HeldKey> = [], below floor: (CacheIndex) -> Stamp
     ) {
-        var outdated: [(KeyID, [UInt8])] = []
+        var outdated: [(KeyID, [UInt8], Stamp)] = []
         _ = readBucket(bucket, now: now, valueBytesMax: { 0 }) { id, key, info, _ in
-            guard info.stamp < floor, isConcerned(id.cache) else { return }
+            let floor = floor(id.cache)
+            guard info.stamp < floor else { return }
             let held = HeldKey(cache: id.cache, bytes: Array(key))
-            if !others.contains(held) { outdated.append((id, held.bytes)) }
+            if !others.contains(held) { outdated.append((id, held.bytes, floor)) }
         }
-        for (id, key) in outdated { key.withUnsafeBytes { _ = drop(id, $0.bytes, below: floor) } }
+        for (id, key, floor) in outdated { key.withUnsafeBytes { _ = drop(id, $0.bytes, below: floor) } }
     }
 }
 

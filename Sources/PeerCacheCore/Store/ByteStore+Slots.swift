@@ -7,7 +7,7 @@ extension ByteStore {
     }
 
     /// Makes a slot writable for caches whose entries are to be gathered. It may be held for others: its floors say nothing of these until
-    /// ``settle(_:where:)`` or ``forget(_:where:)``. O(caches).
+    /// ``settle(_:where:)`` or ``forget(_:where:)``; of those that are gathered already they go on. O(caches).
     package func enter(_ slot: Slot, _ caches: [CacheIndex]) {
         shard(ofSlot: slot.index)?.pointee.lock.withLock { shard in
             shard.slots.adopt(slot.index)
@@ -44,11 +44,11 @@ extension ByteStore {
 
     /// Raises the floor of a bucket; nothing changes when it is as high already, or the slot is absent. Held entries stay, whatever their
     /// stamp. O(1). In stores below 8 MiB the neighbouring buckets of the slot rise with it.
-    /// - Parameter isConcerned: of the caches that are being gathered, those whose floor it is, too.
-    package func raiseFloor(of bucket: BucketIndex, to stamp: Stamp, where isConcerned: (CacheIndex) -> Bool = { _ in true }) {
+    /// - Parameter gathered: what it is for a cache that is being gathered; nil: `stamp`.
+    package func raiseFloor(of bucket: BucketIndex, to stamp: Stamp, gathered: ((CacheIndex) -> Stamp)? = nil) {
         shard(ofSlot: bucket.slot)?.pointee.lock.withLock { shard in
             shard.slots.raiseFloor(bucket, to: stamp)
-            shard.entering.raise(bucket, to: stamp) { isConcerned(CacheIndex($0)) }
+            shard.entering.raise(bucket) { gathered?(CacheIndex($0)) ?? stamp }
         }
     }
 

@@ -3,18 +3,26 @@
 ///
 /// Kept until the slot is complete; then the slot's own floor counts, which is as high.
 struct EnteringFloors: Sendable {
-    /// By slot and cache; no floors: all are zero.
-    private var slots: [Int: [UInt16: [Stamp]]] = [:]  // looked up; what all have in common does not depend on an order
+    private struct Entering {
+        let cache: UInt16
+        /// None: all are zero.
+        var floors: [Stamp] = []
 
-    /// A slot whose gathering begins again keeps no floors of the time before.
+        func floor(_ bucket: BucketIndex) -> Stamp { floors.isEmpty ? .zero : floors[bucket.index % BucketIndex.perSlot] }
+    }
+    private var slots: [Int: [Entering]] = [:]  // looked up, never iterated
+
+    /// What has not come to its end goes on: what was dropped meanwhile still counts.
     mutating func begin(_ slot: Int, _ caches: [UInt16]) {
-        if caches.isEmpty { return }
-        for cache in caches { slots[slot, default: [:]][cache] = [] }
+        for cache in caches where slots[slot]?.contains(where: { $0.cache == cache }) != true {
+            slots[slot, default: []].append(Entering(cache: cache))
+        }
     }
 
     mutating func end(_ slot: Int, where isGone: (UInt16) -> Bool) {
-        guard let left = slots[slot]?.filter({ !isGone($0.key) }) else { return }
-        slots[slot] = left.isEmpty ? nil : left
+        if slots.isEmpty { return }
+        slots[slot]?.removeAll { isGone($0.cache) }
+        if slots[slot]?.isEmpty == true { slots[slot] = nil }
     }
 
     /// Nil: the cache is none of those.
@@ -22,23 +30,23 @@ struct EnteringFloors: Sendable {
     func floor(_ bucket: BucketIndex, _ cache: UInt16) -> Stamp? { slots.isEmpty ? nil : gathered(bucket, cache) }
 
     private func gathered(_ bucket: BucketIndex, _ cache: UInt16) -> Stamp? {
-        slots[bucket.slot]?[cache].map { $0.isEmpty ? .zero : $0[bucket.index % BucketIndex.perSlot] }
+        slots[bucket.slot]?.first { $0.cache == cache }?.floor(bucket)
     }
 
-    /// The lowest of these caches; nil: none of them is being gathered.
-    func lowest(_ bucket: BucketIndex, where isAsked: (UInt16) -> Bool) -> Stamp? {
-        slots[bucket.slot]?.keys.filter(isAsked).compactMap { gathered(bucket, $0) }.min()
+    func visit(_ bucket: BucketIndex, _ body: (_ cache: UInt16, _ floor: Stamp) -> Void) {
+        for entering in slots[bucket.slot] ?? [] { body(entering.cache, entering.floor(bucket)) }
     }
 
-    /// Something was dropped of these caches.
-    mutating func raise(_ bucket: BucketIndex, to stamp: Stamp, where isConcerned: (UInt16) -> Bool) {
-        guard let caches = slots[bucket.slot], stamp > .zero else { return }
+    /// - Parameter floor: of a cache; zero: nothing was dropped of it.
+    mutating func raise(_ bucket: BucketIndex, to floor: (_ cache: UInt16) -> Stamp) {
+        if slots.isEmpty { return }
         let position = bucket.index % BucketIndex.perSlot
-        for cache in caches.keys where isConcerned(cache) {
-            var floors = caches[cache] ?? []
-            if floors.isEmpty { floors = [Stamp](repeating: .zero, count: BucketIndex.perSlot) }
-            floors[position] = max(floors[position], stamp)
-            slots[bucket.slot]?[cache] = floors
+        for index in slots[bucket.slot]?.indices ?? 0..<0 {
+            guard let entering = slots[bucket.slot]?[index] else { continue }
+            let stamp = floor(entering.cache)
+            if stamp <= entering.floor(bucket) { continue }
+            if entering.floors.isEmpty { slots[bucket.slot]?[index].floors = [Stamp](repeating: .zero, count: BucketIndex.perSlot) }
+            slots[bucket.slot]?[index].floors[position] = stamp
         }
     }
 }

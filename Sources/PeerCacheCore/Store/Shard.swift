@@ -84,7 +84,7 @@ struct Shard: ~Copyable, @unchecked Sendable {  // unchecked: its memory is reac
     /// Something was dropped of a cache.
     mutating func raiseFloor(_ bucket: BucketIndex, to stamp: Stamp, of cache: UInt16) {
         slots.raiseFloor(bucket, to: stamp)
-        entering.raise(bucket, to: stamp) { $0 == cache }
+        entering.raise(bucket) { $0 == cache ? stamp : .zero }
     }
 
     // MARK: The one way out

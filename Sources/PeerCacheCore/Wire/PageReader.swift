@@ -8,6 +8,8 @@ package enum PageReader {
         package var index: BucketIndex
         package var floor: Stamp
         package var entries: [WireEntry]
+        /// The floors of caches that the other is still gathering; their index as in an entry.
+        package var gathered: [(cache: Int, floor: Stamp)] = []
     }
 
     static func unpack<Message, Result>(
@@ -42,6 +44,10 @@ package enum PageReader {
                 bucket.entries.reserveCapacity(raw.n_entries)
                 for entry in WireDecoder.elements(raw.entries, raw.n_entries) {
                     bucket.entries.append(try Self.entry(entry.pointee, caches: names.count))
+                }
+                for floor in WireDecoder.elements(raw.gathered, raw.n_gathered) {
+                    let entry = try Self.entry(floor.pointee, caches: names.count)
+                    bucket.gathered.append((entry.cache, entry.stamp))
                 }
                 body(bucket, names)
             }

@@ -75,15 +75,7 @@ package struct PageBuilder: ~Copyable {
     package mutating func add(
         _ cache: CacheIndex, _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer?, _ info: EntryInfo, name: () -> [UInt8]
     ) {
-        let index: UInt32
-        if let known = indices[cache.value] {
-            index = known
-        } else {
-            index = UInt32(names.count)
-            indices[cache.value] = index
-            names.append(name())
-        }
-        let start = storage.count
+        let index = index(of: cache, name: name), start = storage.count
         storage.append(contentsOf: key)
         if let value {
             storage.append(contentsOf: value)
@@ -96,9 +88,27 @@ package struct PageBuilder: ~Copyable {
                 ttlMilliseconds: info.ttlMilliseconds, kind: info.isTombstone ? .tombstone : value == nil ? .deferred : .value))
     }
 
+    private mutating func index(of cache: CacheIndex, name: () -> [UInt8]) -> UInt32 {
+        if let known = indices[cache.value] { return known }
+        let index = UInt32(names.count)
+        indices[cache.value] = index
+        names.append(name())
+        return index
+    }
+
     /// Ends the bucket at hand. One that holds nothing and never dropped anything is left out.
-    package mutating func end(_ bucket: BucketIndex, floor: Stamp) {
+    /// - Parameter gathered: the floors of caches that are being gathered.
+    package mutating func end(
+        _ bucket: BucketIndex, floor: Stamp, gathered: [(cache: CacheIndex, floor: Stamp)] = [], name: (CacheIndex) -> [UInt8] = { _ in [] }
+    ) {
         guard !pieces.isEmpty || floor > .zero else { return }
+        let floors = gathered.map { cache, floor in
+            var message = Peercache__Entry()
+            peercache__entry__init(&message)
+            message.cache = index(of: cache) { name(cache) }
+            (message.stamp_clock, message.stamp_origin) = (floor.clock, floor.origin)
+            return message
+        }
         var message = Peercache__Bucket()
         peercache__bucket__init(&message)
         message.index = UInt32(bucket.index)
@@ -121,7 +131,11 @@ package struct PageBuilder: ~Copyable {
             WireEncoder.withPointers(to: entries) { pointers in
                 message.n_entries = pointers.count
                 message.entries = pointers.baseAddress
-                WireEncoder.pack(&message.base, field: 2) { packed.append($0, $1) }
+                WireEncoder.withPointers(to: floors) { pointers in
+                    message.n_gathered = pointers.count
+                    message.gathered = pointers.baseAddress
+                    WireEncoder.pack(&message.base, field: 2) { packed.append($0, $1) }
+                }
             }
             return packed
         }

@@ -17,8 +17,8 @@ extension SimulatedReplicas {
             case .adopt(let slot):
                 peers[index].partlyHeld.remove(slot)
                 peers[index].store.enter(slot, scenario.copies.indices.map { CacheIndex(UInt16($0)) })
-            case .enter(let slot, let rank):
-                let caches = scenario.copies.indices.filter { scenario.copies[$0] <= rank }.map { CacheIndex(UInt16($0)) }
+            case .enter(let slot, let copies):
+                let caches = scenario.copies.indices.filter { copies.contains(scenario.copies[$0]) }.map { CacheIndex(UInt16($0)) }
                 peers[index].store.enter(slot, caches)
             case .forget(let slot):
                 peers[index].partlyHeld.remove(slot)
@@ -26,7 +26,7 @@ extension SimulatedReplicas {
             case .drop(let slot, let clock):
                 let (store, now) = (peers[index].store, tick(index))
                 for bucket in BucketIndex.all(of: slot) {
-                    store.dropOutdated(bucket, below: Stamp(clock: clock, origin: 0), now: now, except: [])
+                    store.dropOutdated(bucket, now: now) { _ in Stamp(clock: clock, origin: 0) }
                 }
             case .release(let slot, let rank):
                 let gone = scenario.copies.indices.filter { scenario.copies[$0] <= rank }.map { CacheIndex(UInt16($0)) }
@@ -102,7 +102,7 @@ extension SimulatedReplicas {
     }
 
     private func page(_ index: Int, _ pull: PullRequest) -> [UInt8]? {
-        peers[index].store.page(pull, now: tick(index), isEntering: { _ in true }) { Array("\($0.value)".utf8) }
+        peers[index].store.page(pull, now: tick(index)) { Array("\($0.value)".utf8) }
     }
 
     /// Whether the asker, earlier in the slot's list, needs more caches than this peer has kept, and another one has them.
@@ -144,7 +144,7 @@ extension SimulatedReplicas {
             case .claim, .missed: if let answer = try? PageReader.claimAnswer(bytes, floor: { _, _ in }) { result = .claimed(answer) }
             case .pull(let pull, let kind):
                 let speaks = speaks(other, to: index)
-                context.isConcerned = { kind.isWhole || speaks($0, $1) }
+                context.isConcerned = { kind.speaksForAll || speaks($0, $1) }
                 if let page = try? store.takeIn(bytes, asked: pull, isDoubtful: kind.isDoubtful, context) {
                     figures.pages += 1
                     if page.refused > 0 || !page.deferred.isEmpty { problem = "a page with \(page)" }
@@ -186,7 +186,7 @@ extension SimulatedReplicas {
     private func traceChange(_ index: Int, _ effect: ReplicaMachine.Effect) {
         switch effect {
         case .adopt(let slot): trace(index, "adopts the slot of", of: SlotSet([slot]))
-        case .enter(let slot, let rank): trace(index, "gains caches of up to \(rank) copies in the slot of", of: SlotSet([slot]))
+        case .enter(let slot, let copies): trace(index, "gains caches of \(copies) copies in the slot of", of: SlotSet([slot]))
         case .forget(let slot): trace(index, "forgets the slot of", of: SlotSet([slot]))
         case .drop(let slot, let clock): trace(index, "drops what is older than \(clock) of", of: SlotSet([slot]))
         case .release(let slot, let rank): trace(index, "lets go of caches of up to \(rank) copies in the slot of", of: SlotSet([slot]))

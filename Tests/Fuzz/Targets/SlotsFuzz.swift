@@ -185,7 +185,7 @@ struct SlotsFuzz {
         let page = other.store.page(asked, now: other.now) { _ in Contents.name } ?? []
         let context = mine.context
         let result = changed(page, &random) { try? mine.store.takeIn($0, asked: asked, isDoubtful: isDoubtful, context) }
-        if let result { for (bucket, floor) in result.floors { mine.store.raiseFloor(of: bucket, to: floor) } }
+        for floor in result?.floors ?? [] { mine.store.raiseFloor(of: floor.bucket, to: floor.stamp, gathered: floor.gathered) }
         return result
     }
 

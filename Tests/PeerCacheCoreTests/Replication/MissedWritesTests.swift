@@ -167,7 +167,7 @@ extension ReplicaMachineTests {
         let servings = bench.effects.servings
         #expect(theirs.slots.dropFirst().allSatisfy { servings[$0] == .open })
         let pulls = bench.takeCalls().filter { if case .pull = $0.question { true } else { false } }
-        #expect(pulls.map(\.question) == [.pull(PullRequest(slots: [slot], bucket: 0), PageKind(isDoubtful: true, isWhole: true))])
+        #expect(pulls.map(\.question) == [.pull(PullRequest(slots: [slot], bucket: 0), PageKind(isDoubtful: true, speaksForAll: true))])
         for call in pulls { bench.handle(.answered(call.id, .pulled(slots: 1, next: 0, bytes: 100))) }
         #expect(bench.effects.servings[slot] == .open && bench.machine.unsettledCount == 0)
     }

@@ -216,10 +216,13 @@ struct HandOverTests {
                 case .held: Issue.record("nothing was written")
                 }
                 // Nor has it a page of the slot: once an empty one passed for all there is, and the keys were lost.
-                let question = ReplicaMachine.Question.pull(
-                    PullRequest(slots: [Slot(hash: hash)], bucket: 0), PageKind(isDoubtful: false, isWhole: true))
-                let isPage = await peers[0].core.ask(question, of: peers[1].core.me) != .notHeld
-                #expect(isPage == isOther)
+                let isPage = { () async -> Bool in
+                    let slots = SlotSet([Slot(hash: hash)]), other = peers[1].core.me
+                    _ = await peers[0].core.ask(.claim(slots, placement: peers[0].core.table.routing.digest), of: other)
+                    let pull = PullRequest(slots: [Slot(hash: hash)], bucket: 0)
+                    return await peers[0].core.ask(.pull(pull, PageKind(isDoubtful: false, speaksForAll: true)), of: other) != .notHeld
+                }
+                if isOther { try await eventually("it has taken the cache in", isPage) } else { #expect(await !isPage()) }
             }
             #expect(unknown > 0)
         }
