@@ -100,7 +100,7 @@ extension Replicator {
             switch effect {
             case .adopt(let slot):
                 let scheme = state.voters[position].votes.scheme
-                enter(slot, core) { $0.scheme == scheme }
+                core.store.enter(slot, core.caches.filter { $0.scheme == scheme }.map(\.index))
             case .forget(let slot):
                 let scheme = state.voters[position].votes.scheme
                 forget(slot, state, core) { $0.scheme == scheme }

@@ -136,9 +136,9 @@ final class Replicator: Sendable {
         switch effect {
         case .adopt(let slot):
             held[slot] = 1
-            enter(slot, core) { $0.scheme == nil }
+            core.store.enter(slot, core.caches.filter { $0.scheme == nil }.map(\.index))
         case .enter(let slot, let copies):
-            enter(slot, core) { $0.scheme == nil && copies.contains($0.options.copies) }
+            core.store.enter(slot, core.caches.filter { $0.scheme == nil && copies.contains($0.options.copies) }.map(\.index))
         case .forget(let slot):
             held[slot] = 0
             forget(slot, state, core) { $0.scheme == nil }
@@ -164,12 +164,6 @@ final class Replicator: Sendable {
             if held[slot] == 2, state.machine.isHolderForAll(slot) { held[slot] = 1 }
         case .call, .synchronize: break
         }
-    }
-
-    /// Caches that come and go together need no floors of their own.
-    func enter(_ slot: Slot, _ core: PeerCore, where isEntering: (CacheCore) -> Bool) {
-        let caches = core.caches, isMixed = !caches.allSatisfy { $0.scheme == nil && $0.options.copies == caches.first?.options.copies }
-        core.store.enter(slot, isMixed ? caches.filter(isEntering).map(\.index) : [])
     }
 
     /// Forgets a slot of some caches, and as a whole when no machine holds it any more.

@@ -88,7 +88,9 @@ extension ReplicaMachine {
         let rank = rank(slot, placement, placement.index(of: me))
         if rank > 0 { owned.remove(slot) }
         offered.updateAll { _, slots in slots.remove(slot) }
+        for position in kept.indices { kept[position].slots.remove(slot) }
         if rank < copiesMax {
+            lackingCopies[slot.index] = max(lackingCopies[slot.index], UInt8(clamping: rank))
             effects.append(.release(slot, rank: rank))
         } else {
             contents[slot.index] = .absent

@@ -65,6 +65,7 @@ extension ReplicaMachine {
     /// What is held of these slots may be outdated, and what was fetched of them does not count.
     private mutating func doubt(_ slots: SlotSet, _ effects: inout [Effect]) {
         stopFetching(slots)
+        offered.updateAll { _, offered in offered.subtract(slots) }
         for slot in slots.slots where contents[slot.index] != .absent {
             contents[slot.index] = .regaining
             lacking.insert(slot)

@@ -29,7 +29,7 @@ extension ReplicaMachine {
         let meets =
             (before.members.count <= 1 && next.members.count > 1) || vanished.contains { next.index(of: $0) != nil } || meetsElders
         noteVanished(before, next, present)
-        let isAlone = present.isEmpty, keptBefore = keptForOthers
+        let isAlone = present.isEmpty
         var claimed = SlotSet(), stopped = SlotSet(), lost = Kept(since: now, isOwed: false), owed = Kept(since: now, isOwed: true)
         for index in 0..<Slot.count {
             guard let slot = Slot(index: index) else { continue }
@@ -48,11 +48,13 @@ extension ReplicaMachine {
                 askedAgain.remove(slot)
                 sourceless.remove(slot)
                 // What has not been let go is here, with what was dropped of it.
+                let absent = entering.filter { $0 <= lackingCopies[index] || !beforeCopies.contains($0) }
                 if contents[index] == .absent {
                     effects.append(.adopt(slot))
-                } else if enters, !keptBefore.contains(slot) {
-                    effects.append(.enter(slot, copies: entering))
+                } else if !absent.isEmpty {
+                    effects.append(.enter(slot, copies: absent))
                 }
+                if contents[index] == .absent || !absent.isEmpty { lackingCopies[index] = UInt8(clamping: new) }
                 // Entries of before, without what was written elsewhere meanwhile.
                 gatheringSince[index] = now.hlc
                 let isWhole = isAlone && !lacking.contains(slot)
@@ -67,6 +69,7 @@ extension ReplicaMachine {
                 } else if next.isEmpty {
                     lost.slots.insert(slot)
                 } else {
+                    unneeded.remove(slot)
                     owed.slots.insert(slot)
                 }
             }
@@ -137,7 +140,7 @@ extension ReplicaMachine {
             if placement.owner(of: slot) == me { claiming.insert(slot) }
             effects.append(.serve(slot, serving(slot)))
         }
-        owned = []
+        (owned, offered) = ([], SortedMap())
         beginClaim(claimed, &effects)
     }
 }

@@ -49,6 +49,8 @@ package struct ReplicaMachine: Sendable {
     var sources = SortedMap<PeerID, SlotQueue>()
     /// Sources that a slot still waits for.
     var sourcesLeft = [UInt8](repeating: 0, count: Slot.count)
+    /// Nothing is here of caches of up to so many copies.
+    var lackingCopies = [UInt8](repeating: .max, count: Slot.count)
     /// Slots that some source has been merged into.
     var merged = SlotSet()
     /// Those whose source had all that there is.

@@ -18,7 +18,8 @@ package enum PageReader {
         _ body: (Message) throws(WireError) -> Result
     ) throws(WireError) -> Result {
         let arena = BumpArena()
-        arena.reset(cap: WireDecoder.arenaCap(frameBytes: bytes.count))
+        // An entry that only says a zero floor takes four bytes.
+        arena.reset(cap: WireDecoder.arenaCap(frameBytes: 2 * bytes.count))
         guard let message = unpack(arena.allocator, bytes.count, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)) else {
             throw .undecodable
         }

@@ -140,7 +140,7 @@ package struct PageBuilder: ~Copyable {
             return packed
         }
         bytes += packed
-        entryCount += pieces.count
+        entryCount += pieces.count + floors.count
         self.pieces.removeAll(keepingCapacity: true)
         storage.removeAll(keepingCapacity: true)
     }
