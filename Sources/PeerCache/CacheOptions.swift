@@ -9,7 +9,7 @@ public struct CacheOptions: Sendable, Hashable {
     public var copies: Int
     /// Holders asked by a read (R). More than 1 only in strict caches: `readFrom` + `ackedBy` above `copies`. Then no read returns what a
     /// completed write has replaced or removed, whatever crashes or is cut off; in return reads and writes need that many holders, and such
-    /// a cache keeps no near copies. Recommended: 3 copies, 2, 2. Default 1.
+    /// a cache keeps no near copies unless ``nearFor`` says so. Recommended: 3 copies, 2, 2. Default 1.
     public var readFrom: Int
     /// Holders that have stored a write before it returns (W), the owner among them; with fewer holders in the cluster, all of them. In
     /// strict caches fewer holders are an error. Default 1.

@@ -34,7 +34,9 @@ public enum PeerEvent: Sendable, Hashable {
     case updated(Member)
     /// A member gives up its keys and still answers.
     case leaving(id: String)
+    /// A member has gone as it said.
     case left(id: String)
+    /// A member is gone for all; its keys have other owners.
     case dead(id: String, Cause)
     /// Keys have other owners. Equal digests: peers agree.
     case placementChanged(digest: UInt64)

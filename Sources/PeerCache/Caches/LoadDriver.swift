@@ -168,7 +168,8 @@ final class LoadDriver: Sendable {
         // Under the lock, so that the task cannot end before it is in the table: ending takes the lock.
         let isStarted = state.withLock { state in
             state.tasks[lease] = tasks.start {
-                let result = await loader(lease)
+                var result = await loader(lease)
+                if case .failure(is CancellationError) = result, self.tasks.isStopped { result = .failure(Self.stopped) }
                 self.finished(lease, result)
             }
             return state.tasks[lease] != nil

@@ -128,7 +128,7 @@ extension ResponseStatus {
         case .overloaded: self = .overloaded
         case .loadTimedOut: self = .timedOut
         case .shuttingDown: self = .shuttingDown
-        default: self = error is CancellationError ? .timedOut : .loadFailed
+        default: self = .loadFailed
         }
     }
 }

@@ -146,6 +146,24 @@ import Testing
         }
     }
 
+    /// The loader's own, as of a query that was cancelled. It is no time that was up, and the caller has not been cancelled.
+    @Test func aLoadersCancellationIsAnErrorLikeOthers() async throws {
+        try await withCluster(of: 2) { peers in
+            let caches = peers.map { $0.cache("c", key: Int.self, value: String.self) { (_: Int) -> String? in throw CancellationError() } }
+            var local = 0, remote = 0
+            for id in 0..<20 {
+                do {
+                    _ = try await caches[0].get(id)
+                    Issue.record("no error")
+                } catch is CancellationError { local += 1 } catch let error as PeerCacheError {
+                    #expect(error.code == .loadFailed && error.message.contains("CancellationError"))
+                    remote += 1
+                }
+            }
+            #expect(local > 0 && remote > 0)
+        }
+    }
+
     @Test(arguments: [1 << 20, 8 << 20]) func aLoadedValueThatIsTooLargeIsLogged(valueBytesMax: Int) async throws {
         let log = RecordedLog(), size = 3 << 20
         let configuration = testConfiguration {
