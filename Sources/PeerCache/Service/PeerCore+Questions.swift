@@ -170,6 +170,8 @@ extension PeerCore {
             }
         }
         if summaries.isEmpty { return .differ([]) }
+        // Behind a cut link they would fill the queue, and calls of the application find no room.
+        guard let connection = directory.connection(to: other), !connection.isStalled else { return .none }
         guard let response = await request(.compare, PageWriter.compare(summaries), to: other, Self.questionPatience),
             response.status == .ok,
             let buckets = response.value.withUnsafeReadableBytes({ try? PageReader.differences($0) })

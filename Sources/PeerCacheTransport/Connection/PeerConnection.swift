@@ -236,7 +236,7 @@ package final class PeerConnection: Sendable {
 
     func gossipHandled() { state.withLock { $0.gossipQueued -= 1 } }
 
-    /// The socket takes nothing more for now. For tests.
+    /// The socket takes nothing more for now.
     package var isStalled: Bool { state.withLock { $0.stalledSince != nil } }
 
     /// For tests.
