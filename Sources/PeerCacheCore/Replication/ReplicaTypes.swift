@@ -159,7 +159,7 @@ extension ReplicaMachine {
         case claim(SlotSet, placement: UInt64)
         /// What was written to these slots did not reach you: whatever comes as ``Answer/claimed(_:)`` says that it is known.
         case missed(SlotSet, placement: UInt64)
-        /// Fetch a page and take it in. `isDoubtful`: what is held here and not there is dropped below the other's floors.
+        /// Fetch a page and take it in.
         case pull(PullRequest, PageKind)
         /// Which of these buckets differ?
         case compare([BucketIndex])
